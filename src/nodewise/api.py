@@ -1,0 +1,240 @@
+"""The jobs and comparisons as Python functions: what the command line calls.
+
+All take an engine by name (``local``, ``spark``, ``ray``) and a number of nodes, which are emulated on this machine
+unless ``address`` names a cluster. Every call is a run in the workspace.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import Literal, TypedDict, Unpack
+
+from nodewise.core.progress import SILENT, Progress
+from nodewise.data.datasets import resolve_source
+from nodewise.data.shards import read_manifest
+from nodewise.data.sources import open_source
+from nodewise.jobs.prepare import PrepareJob, claim_folder
+from nodewise.jobs.score import ScoreJob, claim_predictions
+from nodewise.jobs.train import TrainJob
+from nodewise.metering.cost import price_cluster
+from nodewise.metering.prices import node_type_names
+from nodewise.runs.compare import run_comparison
+from nodewise.runs.dependencies import require_torch
+from nodewise.runs.machine import machine_cores
+from nodewise.runs.session import Session, open_session
+from nodewise.runs.steps import run_prepare, run_score, run_train
+from nodewise.specs.cluster import ClusterSpec, EngineName
+from nodewise.specs.codec import check_cluster, check_compare, check_prepare, check_score, check_train, load_compare
+from nodewise.specs.job import PrepareSpec, ScoreSpec, TrainSpec
+from nodewise.specs.results import ComparisonResult, PrepareResult, ScoreResult, TrainResult
+from nodewise.specs.scenario import CompareSpec, DatasetSpec
+from nodewise.workspace import Workspace, find_workspace
+
+__all__ = ["RunOptions", "compare", "prepare", "score", "train"]
+
+StrPath = str | PathLike[str]
+
+
+class RunOptions(TypedDict, total=False):
+    """Where a job runs and where its run is kept; every key may be left out.
+
+    Attributes:
+        engine: ``local`` (the default), ``spark`` or ``ray``.
+        nodes: How many; 1 by default.
+        cores_per_node: Task slots per node, and threads of a training worker; by default an equal share of this
+            machine's cores, at least one.
+        node_type: Name in the table of node types, for the price.
+        address: Spark master URL or Ray address of a cluster that is up; by default the nodes are emulated here.
+        port: Port of the emulated cluster's Spark master or Ray head; any free one by default.
+        tags: Names and values that the run's cost is filed under.
+        workspace: Folder; ``NODEWISE_WORKSPACE``, else ``./.nodewise``, by default.
+        progress: Is told what happens; nobody is by default.
+    """
+
+    engine: EngineName
+    nodes: int
+    cores_per_node: int | None
+    node_type: str | None
+    address: str | None
+    port: int | None
+    tags: dict[str, str]
+    workspace: StrPath | None
+    progress: Progress
+
+
+def prepare(
+    source: StrPath,
+    dest: StrPath,
+    *,
+    size: int | None = None,
+    sample: float = 1.0,
+    test_fraction: float = 0.2,
+    seed: int = 0,
+    shard_records: int = 230,
+    quality: int = 95,
+    strict: bool = False,
+    overwrite: bool = False,
+    **options: Unpack[RunOptions],
+) -> PrepareResult:
+    """Turn a collection of images into TFRecord shards.
+
+    Args:
+        source: A folder with a sub-folder per class, CIFAR-10's batches, an archive of either, or a data set's name.
+        dest: Folder for the shards; new or empty, unless ``overwrite`` is set.
+        size, sample, test_fraction, seed, shard_records, quality, strict: See :class:`~nodewise.specs.job.PrepareSpec`.
+
+    Raises:
+        InputError: The request cannot be carried out; nothing was started.
+        NodewiseError: The run failed; it is in the workspace with its reason.
+
+    Example:
+        >>> nodewise.prepare("digits", "shards", size=32, nodes=2).records  # doctest: +SKIP
+        1797
+    """
+    spec = PrepareSpec(
+        size=size,
+        sample=sample,
+        test_fraction=test_fraction,
+        seed=seed,
+        shard_records=shard_records,
+        quality=quality,
+        strict=strict,
+    )
+    check_prepare(spec)
+    place = _Place(options)
+    folder = Path(dest).absolute()
+    found = open_source(resolve_source(str(source), place.workspace.datasets_dir, Path.cwd(), place.progress))
+    job = PrepareJob(found, folder, spec)
+    claim_folder(folder, overwrite=overwrite)
+    with place.session("prepare") as session:
+        return run_prepare(session, job, folder)
+
+
+def train(
+    shards: StrPath,
+    *,
+    model: str = "cnn",
+    epochs: int = 5,
+    batch_size: int = 32,
+    learning_rate: float = 1e-3,
+    seed: int = 0,
+    output: StrPath | None = None,
+    **options: Unpack[RunOptions],
+) -> TrainResult:
+    """Train a classifier on prepared shards, one worker per node.
+
+    Args:
+        shards: Folder that :func:`prepare` wrote.
+        output: File for the model; None: ``model.safetensors`` in the run's folder.
+        model, epochs, batch_size, learning_rate, seed: See :class:`~nodewise.specs.job.TrainSpec`.
+
+    Raises:
+        InputError: The request cannot be carried out; nothing was started.
+        NodewiseError: The run failed; it is in the workspace with its reason.
+    """
+    require_torch()
+    spec = TrainSpec(model=model, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
+    check_train(spec)
+    place = _Place(options)
+    folder = Path(shards).absolute()
+    job = TrainJob(folder, read_manifest(folder), spec)
+    with place.session("train") as session:
+        return run_train(session, job, Path(output).absolute() if output else session.folder / "model.safetensors")
+
+
+def score(
+    shards: StrPath,
+    model: StrPath,
+    *,
+    split: Literal["test", "train", "all"] = "test",
+    batch_size: int = 256,
+    output: StrPath | None = None,
+    **options: Unpack[RunOptions],
+) -> ScoreResult:
+    """Predict the class of every record and write the predictions as Parquet.
+
+    Args:
+        shards: Folder that :func:`prepare` wrote.
+        model: File that :func:`train` wrote.
+        output: Folder for the predictions; None: ``predictions`` in the run's folder.
+        split, batch_size: See :class:`~nodewise.specs.job.ScoreSpec`.
+
+    Raises:
+        InputError: The request cannot be carried out; nothing was started.
+        NodewiseError: The run failed; it is in the workspace with its reason.
+    """
+    require_torch()
+    spec = ScoreSpec(split=split, batch_size=batch_size)
+    check_score(spec)
+    place = _Place(options)
+    folder = Path(shards).absolute()
+    job = ScoreJob(folder, read_manifest(folder), Path(model).absolute(), spec)
+    if output:
+        claim_predictions(Path(output).absolute())
+    with place.session("score") as session:
+        return run_score(session, job, Path(output).absolute() if output else session.folder / "predictions")
+
+
+def compare(
+    spec: CompareSpec | StrPath,
+    *,
+    source: StrPath | None = None,
+    repeat: int | None = None,
+    report: StrPath | None = None,
+    workspace: StrPath | None = None,
+    progress: Progress = SILENT,
+) -> ComparisonResult:
+    """Run the same jobs in every scenario and put them side by side.
+
+    Args:
+        spec: A comparison, or the YAML file that holds one. Relative paths in it are taken from the file's folder, or
+            from the current one.
+        source: Images to use instead of those that the comparison names, as in :func:`prepare`.
+        repeat: Runs per scenario instead of what the comparison says.
+        report: File for the HTML report; None: one in the workspace.
+
+    Raises:
+        InputError: The comparison cannot be carried out; nothing was started.
+        NodewiseError: Not one scenario could be run to its end.
+    """
+    require_torch()
+    base = Path.cwd()
+    if not isinstance(spec, CompareSpec):
+        base = Path(spec).absolute().parent
+        spec = load_compare(Path(spec), node_type_names=node_type_names())
+    if source is not None:
+        # Typed by the user, hence from where the user stands.
+        base, spec = Path.cwd(), replace(spec, dataset=DatasetSpec(source=str(source)))
+    if repeat is not None:
+        spec = replace(spec, repeat=repeat)
+    check_compare(spec, node_type_names=node_type_names())
+    store = Workspace(find_workspace(str(workspace) if workspace else None))
+    return run_comparison(spec, store, base, Path(report).absolute() if report else None, progress)
+
+
+class _Place:
+    """What the options of a call come to: a cluster with its price, and the workspace."""
+
+    def __init__(self, options: RunOptions) -> None:
+        nodes = options.get("nodes", 1)
+        cores_per_node = options.get("cores_per_node")
+        workspace = options.get("workspace")
+        self.progress = options.get("progress", SILENT)
+        self.workspace = Workspace(find_workspace(str(workspace) if workspace else None))
+        self._tags = options.get("tags")
+        self._cluster = ClusterSpec(
+            engine=options.get("engine", "local"),
+            nodes=nodes,
+            cores_per_node=max(1, machine_cores() // max(1, nodes)) if cores_per_node is None else cores_per_node,
+            node_type=options.get("node_type"),
+            address=options.get("address"),
+            port=options.get("port"),
+        )
+        check_cluster(self._cluster, node_type_names=node_type_names())
+        self._price = price_cluster(self._cluster)
+
+    def session(self, command: str) -> AbstractContextManager[Session]:
+        return open_session(self.workspace, command, self._cluster, self.progress, price=self._price, tags=self._tags)

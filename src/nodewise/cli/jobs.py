@@ -1,0 +1,213 @@
+"""``nodewise prepare``, ``train`` and ``score``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from nodewise.cli.options import DebugOption, JsonOption, WorkspaceOption
+from nodewise.cli.output import console, emit
+from nodewise.cli.progress import RichProgress
+
+__all__ = ["prepare", "score", "train"]
+
+
+class EngineChoice(StrEnum):
+    """The engines by name."""
+
+    LOCAL = "local"
+    SPARK = "spark"
+    RAY = "ray"
+
+
+class SplitChoice(StrEnum):
+    """Which records to score."""
+
+    TEST = "test"
+    TRAIN = "train"
+    ALL = "all"
+
+
+EngineOption = Annotated[EngineChoice, typer.Option(help="What runs the tasks.")]
+NodesOption = Annotated[int, typer.Option(help="Nodes; emulated on this machine unless --address names a cluster.")]
+CoresOption = Annotated[
+    int | None,
+    typer.Option(help="Slots per node, threads of a training worker; by default a share of this machine's cores."),
+]
+NodeTypeOption = Annotated[
+    str | None, typer.Option(help="Node type to price the run with, such as Standard_DS3_v2; see nodewise nodes list.")
+]
+AddressOption = Annotated[
+    str | None, typer.Option("--address", "--master", help="Spark master URL or Ray address of a cluster that is up.")
+]
+PortOption = Annotated[int | None, typer.Option(help="Port of the emulated Spark master or Ray head; any free one.")]
+TagOption = Annotated[
+    list[str] | None, typer.Option("--tag", metavar="NAME=VALUE", help="File the run's cost under this; repeatable.")
+]
+
+
+def prepare(
+    source: Annotated[
+        str,
+        typer.Argument(help="Folder of class folders, CIFAR-10 batches, an archive of either, or a data set's name."),
+    ],
+    dest: Annotated[str, typer.Argument(help="Folder for the shards.")],
+    size: Annotated[
+        int | None,
+        typer.Option(help="Side of the square images, in pixels; 192, but CIFAR-size images stay as they are."),
+    ] = None,
+    sample: Annotated[float, typer.Option(help="Share of the images to take, above 0 and at most 1.")] = 1.0,
+    test_fraction: Annotated[
+        float, typer.Option(help="Share to hold out when the source has no test set of its own.")
+    ] = 0.2,
+    seed: Annotated[int, typer.Option(help="Of sample, held-out part and order.")] = 0,
+    shard_records: Annotated[int, typer.Option(help="Records per shard.")] = 230,
+    quality: Annotated[int, typer.Option(help="JPEG quality, 1 to 100.")] = 95,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail on an image that cannot be decoded, instead of listing it.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the shards that DEST holds.")] = False,
+    engine: EngineOption = EngineChoice.LOCAL,
+    nodes: NodesOption = 1,
+    cores_per_node: CoresOption = None,
+    node_type: NodeTypeOption = None,
+    address: AddressOption = None,
+    port: PortOption = None,
+    tag: TagOption = None,
+    workspace: WorkspaceOption = None,
+    json: JsonOption = None,
+    _debug: DebugOption = False,
+) -> None:
+    """Decode, resize, crop and re-encode images into TFRecord shards."""
+    import nodewise
+    from nodewise.report.terminal import render_prepare
+
+    with RichProgress() as progress:
+        result = nodewise.prepare(
+            source,
+            dest,
+            size=size,
+            sample=sample,
+            test_fraction=test_fraction,
+            seed=seed,
+            shard_records=shard_records,
+            quality=quality,
+            strict=strict,
+            overwrite=overwrite,
+            **_place(engine, nodes, cores_per_node, node_type, address, port, tag, workspace, progress),
+        )
+    emit("prepare", result, json)
+    render_prepare(result, console(stderr=json == "-"))
+
+
+def train(
+    shards: Annotated[str, typer.Argument(help="Folder that nodewise prepare wrote.")],
+    model: Annotated[
+        str, typer.Option(help="cnn, or package.module:function that takes num_classes and image_shape.")
+    ] = "cnn",
+    epochs: Annotated[int, typer.Option(help="Passes over the training records.")] = 5,
+    batch_size: Annotated[int, typer.Option(help="Records per step, over all nodes together.")] = 32,
+    learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = 1e-3,
+    seed: Annotated[int, typer.Option(help="Of the first weights and the order of records.")] = 0,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", help="File for the model; by default in the run's folder.")
+    ] = None,
+    engine: EngineOption = EngineChoice.LOCAL,
+    nodes: NodesOption = 1,
+    cores_per_node: CoresOption = None,
+    node_type: NodeTypeOption = None,
+    address: AddressOption = None,
+    port: PortOption = None,
+    tag: TagOption = None,
+    workspace: WorkspaceOption = None,
+    json: JsonOption = None,
+    _debug: DebugOption = False,
+) -> None:
+    """Train a classifier on shards, one worker per node, and measure it on the held-out records."""
+    import nodewise
+    from nodewise.report.terminal import render_train
+
+    with RichProgress() as progress:
+        result = nodewise.train(
+            shards,
+            model=model,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            seed=seed,
+            output=output,
+            **_place(engine, nodes, cores_per_node, node_type, address, port, tag, workspace, progress),
+        )
+    emit("train", result, json)
+    render_train(result, console(stderr=json == "-"))
+
+
+def score(
+    shards: Annotated[str, typer.Argument(help="Folder that nodewise prepare wrote.")],
+    model: Annotated[str, typer.Option(help="File that nodewise train wrote.")],
+    split: Annotated[
+        SplitChoice, typer.Option(help="Which records; if none were held out, test means all.")
+    ] = SplitChoice.TEST,
+    batch_size: Annotated[int, typer.Option(help="Records per forward pass.")] = 256,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", help="Folder for the predictions; by default in the run's folder.")
+    ] = None,
+    engine: EngineOption = EngineChoice.LOCAL,
+    nodes: NodesOption = 1,
+    cores_per_node: CoresOption = None,
+    node_type: NodeTypeOption = None,
+    address: AddressOption = None,
+    port: PortOption = None,
+    tag: TagOption = None,
+    workspace: WorkspaceOption = None,
+    json: JsonOption = None,
+    _debug: DebugOption = False,
+) -> None:
+    """Predict the class of every record and write the predictions as Parquet."""
+    import nodewise
+    from nodewise.report.terminal import render_score
+
+    with RichProgress() as progress:
+        result = nodewise.score(
+            shards,
+            model,
+            split=split.value,
+            batch_size=batch_size,
+            output=output,
+            **_place(engine, nodes, cores_per_node, node_type, address, port, tag, workspace, progress),
+        )
+    emit("score", result, json)
+    render_score(result, console(stderr=json == "-"))
+
+
+def _place(
+    engine: EngineChoice,
+    nodes: int,
+    cores_per_node: int | None,
+    node_type: str | None,
+    address: str | None,
+    port: int | None,
+    tag: list[str] | None,
+    workspace: str | None,
+    progress: RichProgress,
+) -> Any:
+    """The options that the three commands share, as the Python functions take them."""
+    tags = {}
+    for text in tag or []:
+        name, equals, value = text.partition("=")
+        if not (name and equals):
+            raise typer.BadParameter(f"--tag {text!r} is not NAME=VALUE")
+        tags[name] = value
+    return {
+        "engine": engine.value,
+        "nodes": nodes,
+        "cores_per_node": cores_per_node,
+        "node_type": node_type,
+        "address": address,
+        "port": port,
+        "tags": tags,
+        "workspace": workspace,
+        "progress": progress,
+    }

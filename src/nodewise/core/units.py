@@ -1,0 +1,48 @@
+"""Numbers with units, for people to read. MiB is 2**20, MB is 10**6, money is ``Decimal``."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+__all__ = ["format_bytes", "format_count", "format_duration", "format_ratio", "format_usd"]
+
+
+def format_duration(seconds: float) -> str:
+    """Seconds as a person says them: ``0.42 s``, ``12.3 s``, ``4m 05s``, ``2h 03m``."""
+    if seconds < 1:
+        return f"{seconds:.2f} s"
+    if seconds < 99.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02d}s"
+    return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+
+
+def format_bytes(count: int) -> str:
+    """Bytes in the largest binary unit that keeps a whole part: ``512 B``, ``1.5 MiB``."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if abs(value) < 1024 or unit == "TiB":
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    raise AssertionError("unreachable")
+
+
+def format_usd(amount: Decimal | None) -> str:
+    """US dollars with as many digits as tell two small runs apart; an unknown price is never shown as zero."""
+    if amount is None:
+        return "unknown"
+    if amount == 0 or abs(amount) >= 1:
+        return f"${amount:,.2f}"
+    return f"${amount:.4f}" if abs(amount) >= Decimal("0.001") else f"${amount:.6f}"
+
+
+def format_count(number: float) -> str:
+    """A count with thousands separators: ``1,797``."""
+    return f"{number:,.0f}"
+
+
+def format_ratio(value: float) -> str:
+    """A ratio with two decimals below ten, one above: ``0.62x``, ``12.4x``."""
+    return f"{value:.2f}x" if value < 10 else f"{value:.1f}x"

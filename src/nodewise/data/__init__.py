@@ -1,0 +1,1 @@
+"""Images and where they come from: sources, archives, downloads, and the shards that jobs read and write."""

@@ -1,0 +1,1 @@
+"""Engines: local processes, Spark, Ray. Each module alone imports its SDK, when it is used."""

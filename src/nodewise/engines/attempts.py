@@ -1,0 +1,47 @@
+"""Counts the attempts at each task on engines that leave retrying to their driver."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from nodewise.core.errors import NodewiseError, WorkerLostError
+from nodewise.engines.base import MAX_TASK_FAILURES, TaskResult
+
+__all__ = ["Attempts", "first_failure", "worker_lost"]
+
+
+class Attempts:
+    """How often each task's worker has died."""
+
+    def __init__(self, stage: str) -> None:
+        self._stage = stage
+        self._lost: Counter[int] = Counter()
+
+    def retries(self, index: int) -> int:
+        return self._lost[index]
+
+    def lose(self, indices: Iterable[int]) -> None:
+        """Note that the workers of these tasks died.
+
+        Raises:
+            WorkerLostError: One of them has died as often as is allowed.
+        """
+        for index in indices:
+            self._lost[index] += 1
+            if self._lost[index] >= MAX_TASK_FAILURES:
+                raise worker_lost(self._stage, index)
+
+
+def worker_lost(stage: str, index: int) -> WorkerLostError:
+    """The error for a task that was given up."""
+    return WorkerLostError(
+        f"{stage}: the worker of task {index} died {MAX_TASK_FAILURES} times and the task was given up",
+        hint="was it killed, or is there too little memory? fewer cores per node or smaller batches need less",
+    )
+
+
+def first_failure(results: Iterable[TaskResult]) -> NodewiseError | None:
+    """Of a gang's errors the one that came first: when one member fails, the others fail for want of it."""
+    failed = [result for result in results if result.error is not None]
+    return min(failed, key=lambda result: result.record.ended_at).error if failed else None

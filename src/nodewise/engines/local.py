@@ -1,0 +1,192 @@
+"""Engine ``local``: worker processes on this machine, through loky."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from nodewise.core.errors import JobFailedError
+from nodewise.core.files import write_atomic
+from nodewise.engines.attempts import Attempts, first_failure
+from nodewise.engines.base import GangFunction, TaskFunction, TaskResult
+from nodewise.engines.worker import NODE_VARIABLE, exit_with_parent, run_metered
+from nodewise.specs.cluster import ClusterSpec
+from nodewise.specs.gang import GangContext
+
+__all__ = ["LocalEngine"]
+
+GATHER_TIMEOUT_S = 300.0
+
+
+class LocalEngine:
+    """A node is a group of ``cores_per_node`` processes; a gang has one process per node.
+
+    loky, not :mod:`concurrent.futures`: its workers need no ``if __name__ == "__main__"`` in the user's script and it
+    takes functions that only cloudpickle can carry.
+    """
+
+    name = "local"
+
+    def __init__(self, cluster: ClusterSpec) -> None:
+        self._cluster = cluster
+        self._pool: Any = None
+
+    def start(self) -> None:
+        self._pool = self._new_pool(self._cluster.slots, self._cluster.cores_per_node)
+        wait([self._pool.submit(os.getpid) for _ in range(self._cluster.slots)])
+
+    def map(self, stage: str, function: TaskFunction, partitions: Sequence[Any]) -> Iterator[TaskResult]:
+        attempts = Attempts(stage)
+        waiting = list(range(len(partitions)))[::-1]
+        running: dict[Future[TaskResult], int] = {}
+        while waiting or running:
+            # No more tasks are handed out than there are slots, so that when the pool breaks those handed out are those
+            # that were running.
+            while waiting and len(running) < self._cluster.slots:
+                index = waiting.pop()
+                future = self._pool.submit(
+                    _run_task, function, partitions[index], stage, index, attempts.retries(index)
+                )
+                running[future] = index
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            lost = []
+            for future in done:
+                index = running.pop(future)
+                if _worker_died(future):
+                    lost.append(index)
+                    continue
+                result = future.result()
+                if result.error is not None:
+                    raise result.error
+                yield result
+            if lost:
+                # A broken pool takes its other workers along: their tasks start again too.
+                lost += self._drain(running)
+                attempts.lose(lost)
+                waiting += sorted(lost, reverse=True)
+                self._restart_pool()
+
+    def _drain(self, running: dict[Future[TaskResult], int]) -> list[int]:
+        wait(running)
+        indices = list(running.values())
+        running.clear()
+        return indices
+
+    def gang(self, stage: str, function: GangFunction, payload: Any) -> list[TaskResult]:
+        attempts = Attempts(stage)
+        while True:
+            retries = attempts.retries(0)
+            folder = Path(tempfile.mkdtemp(prefix="nodewise-gang-"))
+            pool = self._new_pool(self._cluster.nodes, 1, threads=self._cluster.cores_per_node)
+            try:
+                members = [
+                    pool.submit(_run_member, function, payload, stage, _LocalGang(rank, self._cluster, folder), retries)
+                    for rank in range(self._cluster.nodes)
+                ]
+                results = self._await_gang(members)
+            finally:
+                pool.shutdown(wait=True, kill_workers=True)
+                shutil.rmtree(folder, ignore_errors=True)
+            if results is not None:
+                return results
+            attempts.lose([0])
+
+    @staticmethod
+    def _await_gang(members: list[Future[TaskResult]]) -> list[TaskResult] | None:
+        """The results in order of rank, or None if a member's process died."""
+        pending = set(members)
+        while pending:
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            if any(_worker_died(future) for future in done):
+                return None
+            failure = first_failure(future.result() for future in done)
+            if failure is not None:
+                raise failure
+        return [future.result() for future in members]
+
+    def stop(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, kill_workers=True)
+            self._pool = None
+
+    def _restart_pool(self) -> None:
+        self._pool.shutdown(wait=True, kill_workers=True)
+        self._pool = self._new_pool(self._cluster.slots, self._cluster.cores_per_node)
+
+    @staticmethod
+    def _new_pool(workers: int, workers_per_node: int, threads: int = 1) -> Any:
+        from loky import ProcessPoolExecutor
+        from loky.backend import get_context
+
+        slots = get_context("loky").SimpleQueue()
+        for slot in range(workers):
+            slots.put(f"node-{slot // workers_per_node}")
+        return ProcessPoolExecutor(
+            max_workers=workers,
+            initializer=_enter_node,
+            initargs=(slots,),
+            env={"OMP_NUM_THREADS": str(threads)},
+        )
+
+
+def _enter_node(slots: Any) -> None:
+    # Ctrl-C reaches the whole process group; the driver alone decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    exit_with_parent()
+    os.environ[NODE_VARIABLE] = slots.get()
+
+
+def _run_task(function: TaskFunction, partition: Any, stage: str, index: int, retries: int) -> TaskResult:
+    return run_metered(
+        partial(function, partition), stage=stage, index=index, node=os.environ[NODE_VARIABLE], retries=retries
+    )
+
+
+def _run_member(function: GangFunction, payload: Any, stage: str, gang: _LocalGang, retries: int) -> TaskResult:
+    # A member that waits here keeps its process, so that no process becomes two members.
+    gang.all_gather("here")
+    return run_metered(
+        lambda meter: function(payload, meter, gang),
+        stage=stage,
+        index=gang.rank,
+        node=os.environ[NODE_VARIABLE],
+        retries=retries,
+    )
+
+
+def _worker_died(future: Future[TaskResult]) -> bool:
+    from loky.process_executor import BrokenProcessPool
+
+    return isinstance(future.exception(), BrokenProcessPool)
+
+
+class _LocalGang(GangContext):
+    """Members meet through files in a folder of this machine."""
+
+    def __init__(self, rank: int, cluster: ClusterSpec, folder: Path) -> None:
+        self.rank = rank
+        self.world_size = cluster.nodes
+        self.threads = cluster.cores_per_node
+        self.host = "127.0.0.1"
+        self._folder = folder
+        self._round = 0
+
+    def all_gather(self, message: str) -> list[str]:
+        self._round += 1
+        write_atomic(self._folder / f"{self._round}-{self.rank}", message)
+        paths = [self._folder / f"{self._round}-{rank}" for rank in range(self.world_size)]
+        deadline = time.monotonic() + GATHER_TIMEOUT_S
+        while not all(path.exists() for path in paths):
+            if time.monotonic() > deadline:
+                missing = [rank for rank, path in enumerate(paths) if not path.exists()]
+                raise JobFailedError(f"rank {self.rank} waited {GATHER_TIMEOUT_S:.0f} s for ranks {missing}")
+            time.sleep(0.005)
+        return [path.read_text() for path in paths]

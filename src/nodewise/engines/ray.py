@@ -1,0 +1,308 @@
+"""Engine ``ray``: Ray tasks on nodes emulated on this machine, or on any Ray cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from nodewise.core.errors import MissingDependencyError, NodewiseError
+from nodewise.engines.attempts import Attempts, first_failure
+from nodewise.engines.base import GangFunction, TaskFunction, TaskResult
+from nodewise.engines.daemons import require_free_port
+from nodewise.engines.worker import run_metered
+from nodewise.specs.cluster import ClusterSpec
+from nodewise.specs.gang import GangContext
+
+__all__ = ["RayEngine"]
+
+HOST = "127.0.0.2"
+"""A loopback address that Ray does not take for "localhost", which it would replace by the machine's public one."""
+OBJECT_STORE_BYTES = 80 * 2**20
+"""Per emulated node; the jobs move file names and counts, and Ray asks for at least 75 MiB."""
+NODE_TIMEOUT_S = 120.0
+
+
+class RayEngine:
+    """Every emulated node is a raylet of its own (``ray.cluster_utils.Cluster``) on loopback, with a token."""
+
+    name = "ray"
+
+    def __init__(self, cluster: ClusterSpec) -> None:
+        self._cluster = cluster
+        self._emulation: Any = None
+        self._folder: Path | None = None
+        self._environment_before: dict[str, str] | None = None
+        self._node_names: dict[str, str] = {}
+        self._connected = False
+        self._speak_again: Callable[[], None] = lambda: None
+
+    def start(self) -> None:
+        ray = _import_ray(emulated=self._cluster.emulated)
+        require_free_port(HOST, self._cluster.port)
+        address = self._cluster.address
+        if address is None:
+            address = self._start_nodes()
+        try:
+            ray.init(
+                address=address,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                # The nodes' Python must find what the driver finds, such as a model in the folder the user stands in.
+                runtime_env=None if self._cluster.emulated else {"env_vars": {"PYTHONPATH": os.getcwd()}},
+            )
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise NodewiseError(
+                f"no Ray cluster answers at {address}: {str(error).splitlines()[0]}",
+                hint="is the address right and the cluster up? `ray status --address ADDRESS` tells",
+            ) from error
+        self._connected = True
+        self._speak_again = _silence()
+        # One task in every slot, so that each node has its workers before the first job is timed.
+        touch = ray.remote(num_cpus=1, scheduling_strategy="SPREAD")(_touch)
+        ray.get([touch.remote() for _ in range(self._cluster.slots)], timeout=NODE_TIMEOUT_S)
+
+    def _start_nodes(self) -> str:
+        from ray.cluster_utils import Cluster
+
+        self._environment_before = dict(os.environ)
+        search_path = [os.getcwd(), os.environ.get("PYTHONPATH", "")]
+        os.environ |= {
+            "OMP_NUM_THREADS": str(self._cluster.cores_per_node),
+            "PYTHONPATH": os.pathsep.join(filter(None, search_path)),
+            "RAY_AUTH_MODE": _driver_auth_mode(),
+            "RAY_USAGE_STATS_ENABLED": "0",
+        }
+        # Short, because the path of a Unix socket inside it has to stay under 108 bytes.
+        self._folder = Path(tempfile.mkdtemp(prefix="nw-ray-"))
+        node = {
+            "node_ip_address": HOST,
+            "num_cpus": self._cluster.cores_per_node,
+            "object_store_memory": OBJECT_STORE_BYTES,
+        }
+        head = {"include_dashboard": False, "temp_dir": str(self._folder)}
+        if self._cluster.port is not None:
+            head["gcs_server_port"] = self._cluster.port
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        self._emulation = Cluster(shutdown_at_exit=True)
+        nodes = [self._emulation.add_node(**node, **head)]
+        # The raylets start side by side; waiting for one before the next would add up.
+        nodes += [self._emulation.add_node(wait=False, **node) for _ in range(1, self._cluster.nodes)]
+        self._emulation.wait_for_nodes(timeout=NODE_TIMEOUT_S)
+        self._node_names = {node.node_id: f"node-{number}" for number, node in enumerate(nodes)}
+        address: str = self._emulation.address
+        return address
+
+    def map(self, stage: str, function: TaskFunction, partitions: Sequence[Any]) -> Iterator[TaskResult]:
+        import ray
+
+        # Ray's own retries do not tell how many there were, and the record of a task does.
+        remote = ray.remote(num_cpus=1, max_retries=0, scheduling_strategy="SPREAD")(_run_task)
+        attempts = Attempts(stage)
+        waiting = list(range(len(partitions)))[::-1]
+        running: dict[Any, int] = {}
+        try:
+            while waiting or running:
+                while waiting and len(running) < self._cluster.slots:
+                    index = waiting.pop()
+                    running[remote.remote(function, partitions[index], stage, index, attempts.retries(index))] = index
+                (reference,), _ = ray.wait(list(running), num_returns=1)
+                index = running.pop(reference)
+                result = self._result_of(reference)
+                if result is None:
+                    attempts.lose([index])
+                    waiting.append(index)
+                elif result.error is not None:
+                    raise result.error
+                else:
+                    yield result
+        finally:
+            for reference in running:
+                ray.cancel(reference, force=True)
+
+    def gang(self, stage: str, function: GangFunction, payload: Any) -> list[TaskResult]:
+        import ray
+        from ray.util.placement_group import placement_group, remove_placement_group
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+        nodes, cores = self._cluster.nodes, self._cluster.cores_per_node
+        group = placement_group([{"CPU": cores}] * nodes, strategy="STRICT_SPREAD")
+        try:
+            ray.get(group.ready(), timeout=NODE_TIMEOUT_S)
+            attempts = Attempts(stage)
+            while True:
+                retries = attempts.retries(0)
+                meeting = ray.remote(num_cpus=0)(_Meeting).remote(nodes)
+                members = [
+                    ray.remote(
+                        num_cpus=cores,
+                        max_retries=0,
+                        scheduling_strategy=PlacementGroupSchedulingStrategy(
+                            placement_group=group, placement_group_bundle_index=rank
+                        ),
+                    )(_run_member).remote(function, payload, stage, _RayGang(rank, nodes, cores, meeting), retries)
+                    for rank in range(nodes)
+                ]
+                results = self._await_gang(members)
+                ray.kill(meeting)
+                if results is not None:
+                    return results
+                attempts.lose([0])
+        finally:
+            remove_placement_group(group)
+
+    def _await_gang(self, members: list[Any]) -> list[TaskResult] | None:
+        """The results in order of rank, or None if a member's process died; then the others are ended too."""
+        import ray
+
+        results: dict[Any, TaskResult] = {}
+        pending = members
+        try:
+            while pending:
+                (reference,), pending = ray.wait(pending, num_returns=1)
+                result = self._result_of(reference)
+                if result is None:
+                    return None
+                failure = first_failure([result])
+                if failure is not None:
+                    raise failure
+                results[reference] = result
+            return [results[reference] for reference in members]
+        finally:
+            for reference in pending:
+                ray.cancel(reference, force=True)
+
+    def _result_of(self, reference: Any) -> TaskResult | None:
+        """What a task returned, under its node's name; None if its process died."""
+        import ray
+        from ray.exceptions import NodeDiedError, OutOfMemoryError, WorkerCrashedError
+
+        try:
+            result: TaskResult = ray.get(reference)
+        except (NodeDiedError, OutOfMemoryError, WorkerCrashedError):
+            return None
+        node = self._node_names.get(result.record.node, result.record.node)
+        return replace(result, record=replace(result.record, node=node))
+
+    def stop(self) -> None:
+        if self._connected:
+            import ray
+
+            ray.shutdown()
+            self._speak_again()
+            self._connected = False
+        if self._emulation is not None:
+            self._emulation.shutdown()
+            self._emulation = None
+        if self._environment_before is not None:
+            os.environ.clear()
+            os.environ.update(self._environment_before)
+            self._environment_before = None
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+
+def _import_ray(*, emulated: bool) -> Any:
+    """Import Ray; for a cluster of our own with a token, which Ray reads from the environment when it is imported."""
+    if emulated:
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    try:
+        import ray
+    except ImportError:
+        raise MissingDependencyError("engine 'ray' needs the package ray", hint="pip install 'nodewise[ray]'") from None
+    return ray
+
+
+def _silence() -> Callable[[], None]:
+    """Keep Ray from printing a paragraph on standard output for every worker that dies; returns what undoes it.
+
+    The death is in the task's record, and standard output may be somebody's JSON. No setting of Ray turns this off.
+    """
+    from ray._private import worker
+
+    name = "print_to_stdstream"
+    before = getattr(worker, name, None)
+    setattr(worker, name, lambda *_args, **_kwargs: None)
+    return lambda: setattr(worker, name, before)
+
+
+def _driver_auth_mode() -> str:
+    # A program that imported Ray before it called nodewise has settled this for its process; the nodes must agree.
+    from ray._raylet import AuthenticationMode, get_authentication_mode  # type: ignore[attr-defined]
+
+    return "token" if get_authentication_mode() == AuthenticationMode.TOKEN else "disabled"
+
+
+def _touch() -> None:
+    import time
+
+    time.sleep(0.1)
+
+
+def _node() -> str:
+    import ray
+
+    node: str = ray.get_runtime_context().get_node_id()
+    return node
+
+
+def _run_task(function: TaskFunction, partition: Any, stage: str, index: int, retries: int) -> TaskResult:
+    return run_metered(partial(function, partition), stage=stage, index=index, node=_node(), retries=retries)
+
+
+def _run_member(function: GangFunction, payload: Any, stage: str, gang: _RayGang, retries: int) -> TaskResult:
+    return run_metered(
+        lambda meter: function(payload, meter, gang), stage=stage, index=gang.rank, node=_node(), retries=retries
+    )
+
+
+class _Meeting:
+    """The actor through which the members of a gang find each other."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._rounds: dict[int, dict[int, str]] = {}
+        self._changed = asyncio.Condition()
+
+    async def all_gather(self, number: int, rank: int, message: str) -> list[str]:
+        async with self._changed:
+            messages = self._rounds.setdefault(number, {})
+            messages[rank] = message
+            self._changed.notify_all()
+            await self._changed.wait_for(lambda: len(messages) == self._size)
+        return [messages[rank] for rank in range(self._size)]
+
+
+class _RayGang(GangContext):
+    """Members are tasks in a placement group, one bundle per node."""
+
+    def __init__(self, rank: int, world_size: int, threads: int, meeting: Any) -> None:
+        self.rank = rank
+        self.world_size = world_size
+        self.threads = threads
+        self._meeting = meeting
+        self._round = 0
+
+    @property
+    def host(self) -> str:  # type: ignore[override]
+        import ray
+
+        address: str = ray.util.get_node_ip_address()
+        return address
+
+    def all_gather(self, message: str) -> list[str]:
+        import ray
+
+        self._round += 1
+        messages: list[str] = ray.get(self._meeting.all_gather.remote(self._round, self.rank, message))
+        return messages

@@ -1,0 +1,61 @@
+"""What runs inside every worker process, whatever the engine: meter, call, return. It never prints."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from nodewise.core.errors import JobFailedError, NodewiseError
+from nodewise.engines.base import TaskResult
+from nodewise.metering.meter import TaskMeter
+
+__all__ = ["NODE_VARIABLE", "exit_with_parent", "run_metered"]
+
+NODE_VARIABLE = "NODEWISE_NODE"
+"""Environment variable that names the emulated node to the processes on it."""
+
+
+def run_metered(call: Callable[[TaskMeter], Any], *, stage: str, index: int, node: str, retries: int) -> TaskResult:
+    """Call the job's function under a meter.
+
+    An exception becomes part of the result instead of leaving the worker: it would come again on every attempt, so the
+    engine must not take it for a lost worker.
+    """
+    meter = TaskMeter()
+    value, error = None, None
+    with meter:
+        try:
+            value = call(meter)
+        except NodewiseError as raised:
+            error = raised
+        except Exception as raised:
+            error = _as_job_failure(raised, stage)
+    record = meter.record(stage=stage, task=index, node=node, retries=retries)
+    return TaskResult(index=index, value=value, record=record, error=error)
+
+
+def _as_job_failure(raised: Exception, stage: str) -> JobFailedError:
+    frame = traceback.extract_tb(raised.__traceback__)[-1]
+    where = f"{frame.filename}:{frame.lineno}"
+    return JobFailedError(
+        f"{stage} failed: {type(raised).__name__}: {raised} ({where})",
+        where=where,
+        detail="".join(traceback.format_exception(raised)),
+        hint="--debug shows the worker's traceback",
+    )
+
+
+def exit_with_parent() -> None:
+    """End this process when the one that started it is gone, however that one ended."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="exit-with-parent", daemon=True).start()

@@ -1,0 +1,1 @@
+"""Measures what a task uses, and prices it."""

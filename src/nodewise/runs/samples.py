@@ -1,0 +1,44 @@
+"""Images to show beside their predictions."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from nodewise.data.images import decode_image, encode_png
+from nodewise.data.shards import Manifest, read_shard
+from nodewise.report.html import PredictedImage
+
+__all__ = ["predicted_images"]
+
+NUM_IMAGES = 9
+SEED = 0
+
+
+def predicted_images(shards: Path, manifest: Manifest, predictions: Path) -> list[PredictedImage]:
+    """Nine scored records, drawn evenly at random (always the same ones), with what the model took them for.
+
+    Args:
+        shards: Folder of the shards that were scored.
+        predictions: Folder of Parquet files that ``score`` wrote.
+    """
+    table = pq.read_table(predictions)
+    count = min(NUM_IMAGES, table.num_rows)
+    rows = np.sort(np.random.default_rng(SEED).choice(table.num_rows, count, replace=False))
+    images = []
+    for row in table.take(rows).to_pylist():
+        name, _, number = row["record"].rpartition(":")
+        shard = next(shard for shard in manifest.shards if shard.path == name)
+        data, _label = next(islice(read_shard(shards, shard), int(number), None))
+        images.append(
+            PredictedImage(
+                png=encode_png(decode_image(data)),
+                label=row["label_name"],
+                predicted=row["predicted_name"],
+                probability=row["probability"],
+            )
+        )
+    return images

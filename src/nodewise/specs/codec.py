@@ -1,0 +1,441 @@
+"""YAML and JSON to specs and back: strict for what a person typed, lenient for what nodewise stored.
+
+YAML is read as a tree of nodes and never as objects, so that every problem can name its line, a key that stands twice
+is seen, and aliases cannot grow without bound. Types follow YAML 1.1 as PyYAML has it, with two changes that spare the
+usual traps: dates stay text, and ``1e-3`` is a number (as in YAML 1.2). pydantic then checks types and coerces none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import math
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+
+import yaml
+
+from nodewise.core.errors import SpecError, UnknownNameError
+from nodewise.specs.cluster import ClusterSpec
+from nodewise.specs.job import PrepareSpec, ScoreSpec, TrainSpec
+from nodewise.specs.run import RunRecord
+from nodewise.specs.scenario import CompareSpec, Scenario
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+__all__ = [
+    "check_cluster",
+    "check_compare",
+    "check_prepare",
+    "check_score",
+    "check_train",
+    "load_compare",
+    "run_from_json",
+    "run_to_json",
+    "to_json",
+]
+
+MAX_FILE_BYTES = 1 << 20
+MAX_VALUES = 10_000
+"""Values in a file with its aliases written out; some hundred scenarios need a tenth of it."""
+
+_Key = tuple[str | int, ...]
+"""Where a value stands: keys and list positions from the top of the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    key: _Key
+    text: str
+    hint: str | None = None
+
+
+# --- from a file -----------------------------------------------------------------------------------------------------
+
+
+def load_compare(path: Path, *, node_type_names: Collection[str] | None = None) -> CompareSpec:
+    """Read a comparison file.
+
+    Args:
+        path: The YAML file.
+        node_type_names: The node types that exist; None leaves the names unchecked.
+
+    Raises:
+        SpecError: The file is missing or unreadable, is not YAML, has an unknown or missing key, or a value of the
+            wrong type or out of range. The message names file, line and key of the first problem and counts the others.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    source = _YamlFile(path)
+    try:
+        # JSON, because strict validation of Python values would refuse a list where a tuple is declared.
+        spec = TypeAdapter(CompareSpec).validate_json(json.dumps(source.data))
+    except ValidationError as error:
+        raise source.error(_problems_of_types(error.errors(include_url=False))) from None
+    problems = list(_problems_of_compare(spec, node_type_names))
+    if problems:
+        raise source.error(problems)
+    return spec
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader without dates and with numbers like ``1e-3``."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+_SCALARS = tuple(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null"))
+
+
+class _YamlFile:
+    """A YAML file as plain data, which remembers the line of every key."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lines: dict[_Key, int] = {}
+        self._values = 0
+        try:
+            loader = _Loader(self._read())
+            node = loader.get_single_node()
+            if node is None:
+                raise SpecError(f"{path} is empty", hint="a comparison needs at least name, dataset and scenarios")
+            self.data = self._plain(loader, node, ())
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            words = " ".join(filter(None, (error.context, error.problem)))
+            raise self._refusal(mark, f"not valid YAML: {words}") from None
+        except yaml.YAMLError as error:
+            raise SpecError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        except RecursionError:
+            raise SpecError(f"{path}: nested too deeply") from None
+        if not isinstance(self.data, dict):
+            raise SpecError(f"{path}, line 1: the file must be a mapping (key: value), not {_describe(self.data)}")
+
+    def error(self, problems: list[_Problem]) -> SpecError:
+        """One error for all problems, the first in the file named in full."""
+        placed = sorted(problems, key=lambda problem: self._line(problem.key))
+        first, more = placed[0], len(placed) - 1
+        rest = f" (and {more} more {'problem' if more == 1 else 'problems'})" if more else ""
+        place = f"{self.path}, line {self._line(first.key)}: {_format_key(first.key)}"
+        return SpecError(f"{place} {first.text}{rest}", hint=first.hint)
+
+    def _refusal(self, mark: yaml.Mark | None, text: str) -> SpecError:
+        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        return SpecError(f"{self.path}{place}: {text}")
+
+    def _read(self) -> str:
+        try:
+            if self.path.stat().st_size > MAX_FILE_BYTES:
+                raise SpecError(f"{self.path}: longer than {MAX_FILE_BYTES:,} bytes, so not a comparison file")
+            return self.path.read_bytes().decode("utf-8-sig")
+        except FileNotFoundError:
+            raise SpecError(f"{self.path} does not exist", hint="give the path of a comparison file (YAML)") from None
+        except IsADirectoryError:
+            raise SpecError(f"{self.path} is a folder", hint="give the path of a comparison file (YAML)") from None
+        except UnicodeDecodeError as error:
+            raise SpecError(f"{self.path}: not text in UTF-8 (byte {error.start})") from None
+        except OSError as error:
+            raise SpecError(f"{self.path} cannot be read: {error.strerror}") from None
+
+    def _plain(self, loader: _Loader, node: yaml.Node, key: _Key) -> Any:
+        self._values += 1
+        self._lines.setdefault(key, node.start_mark.line + 1)
+        if self._values > MAX_VALUES:
+            raise self._refusal(node.start_mark, f"more than {MAX_VALUES:,} values, aliases written out")
+        if isinstance(node, yaml.SequenceNode) and node.tag == "tag:yaml.org,2002:seq":
+            return [self._plain(loader, item, (*key, index)) for index, item in enumerate(node.value)]
+        if isinstance(node, yaml.MappingNode) and node.tag == "tag:yaml.org,2002:map":
+            return self._mapping(loader, node, key)
+        if isinstance(node, yaml.ScalarNode) and node.tag in _SCALARS:
+            try:
+                return loader.construct_object(node)
+            except (ValueError, KeyError):
+                raise self._refusal(node.start_mark, f"{node.value[:40]!r} is not a value of its type") from None
+        raise self._refusal(node.start_mark, f"the tag {node.tag!r} has no place here")
+
+    def _mapping(self, loader: _Loader, node: yaml.MappingNode, key: _Key) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            mark = key_node.start_mark
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                problem = "merge keys (<<) are not supported; write the keys out, or name the whole value with an alias"
+                raise self._refusal(mark, problem)
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise self._refusal(mark, "a key must be text")
+            # A key is text however it looks: `on:` or `2026:` among the tags would else be a truth value or a number.
+            name: str = key_node.value
+            if name in result:
+                raise self._refusal(mark, f"the key {name!r} stands already in line {self._lines[(*key, name)]}")
+            self._lines[(*key, name)] = mark.line + 1
+            result[name] = self._plain(loader, value_node, (*key, name))
+        return result
+
+    def _line(self, key: _Key) -> int:
+        while key not in self._lines:
+            key = key[:-1]
+        return self._lines[key]
+
+
+def _format_key(key: _Key) -> str:
+    text = ""
+    for part in key:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text or "the file"
+
+
+def _describe(value: Any) -> str:
+    match value:
+        case None:
+            return "empty"
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return f"the number {value}"[:50]
+        case str():
+            return f"the text {value[:40]!r}"
+        case dict():
+            return "a mapping"
+        case _:
+            return "a list"
+
+
+_EXPECTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "dict_type": "a mapping (key: value)",
+    "dataclass_type": "a mapping (key: value)",
+}
+
+
+def _problems_of_types(errors: list[ErrorDetails]) -> list[_Problem]:
+    problems: dict[_Key, _Problem] = {}
+    for details in errors:
+        # `source` is text or a list, and pydantic reports what is wrong with either, under a name for each.
+        if details["loc"][-1:] == ("str",) and isinstance(details["input"], list):
+            continue
+        location = tuple(part for part in details["loc"] if part not in ("str", "tuple[str, ...]"))
+        problems.setdefault(location, _problem_of(location, details))
+    return list(problems.values())
+
+
+def _problem_of(key: _Key, details: ErrorDetails) -> _Problem:
+    """pydantic's error in nodewise's words."""
+    kind, value = details["type"], details["input"]
+    if kind == "unexpected_keyword_argument":
+        known = _known_keys(key[:-1])
+        near = difflib.get_close_matches(str(key[-1]), known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known keys here: {', '.join(known)}"
+        return _Problem(key, "is not a known key", hint)
+    if kind in ("missing", "missing_argument", "missing_keyword_only_argument"):
+        return _Problem(key, "is missing")
+    if kind == "literal_error":
+        expected = details["ctx"]["expected"]
+        near = difflib.get_close_matches(str(value), re.findall(r"'(.*?)'", expected), n=1, cutoff=0.5)
+        meant = f"did you mean {near[0]!r}?" if near else None
+        return _Problem(key, f"must be {expected}, not {_describe(value)}", meant)
+    expected = _EXPECTED.get(kind, details["msg"])
+    if key == ("dataset", "source"):
+        expected = "text or a list of texts"
+    quotes = 'put it in quotes: "..."' if kind == "string_type" and isinstance(value, int | float) else None
+    return _Problem(key, f"must be {expected}, not {_describe(value)}", quotes)
+
+
+def _known_keys(key: _Key) -> list[str]:
+    """The fields of the spec that stands at ``key``."""
+    spec: Any = CompareSpec
+    for part in key:
+        hint = get_type_hints(spec)[part] if isinstance(part, str) else spec
+        classes = [hint, *get_args(hint)]
+        spec = next(cls for cls in classes if dataclasses.is_dataclass(cls))
+    return [field.name for field in dataclasses.fields(spec)]
+
+
+# --- ranges ----------------------------------------------------------------------------------------------------------
+
+
+def check_prepare(spec: PrepareSpec) -> None:
+    """Raise SpecError for the first setting that is out of range."""
+    _raise_first(_problems_of_prepare(spec))
+
+
+def check_train(spec: TrainSpec) -> None:
+    """Raise SpecError for the first setting that is out of range."""
+    _raise_first(_problems_of_train(spec))
+
+
+def check_score(spec: ScoreSpec) -> None:
+    """Raise SpecError for the first setting that is out of range."""
+    _raise_first(_problems_of_score(spec))
+
+
+def check_cluster(spec: ClusterSpec, *, node_type_names: Collection[str] | None = None) -> None:
+    """Raise SpecError for the first setting that is out of range, or that the engine has no use for."""
+    _raise_first(_problems_of_cluster(spec, node_type_names))
+
+
+def check_compare(spec: CompareSpec, *, node_type_names: Collection[str] | None = None) -> None:
+    """Raise SpecError for the first setting that :func:`load_compare` would refuse: for specs made in Python."""
+    _raise_first(_problems_of_compare(spec, node_type_names))
+
+
+def _raise_first(problems: Iterator[_Problem]) -> None:
+    for problem in problems:
+        raise SpecError(f"{_format_key(problem.key)} {problem.text}", hint=problem.hint)
+
+
+def _at_least(spec: object, name: str, least: int) -> Iterator[_Problem]:
+    value = getattr(spec, name)
+    if value is not None and value < least:
+        yield _Problem((name,), f"must be at least {least}, not {value}")
+
+
+def _between(spec: object, name: str, least: int, most: int) -> Iterator[_Problem]:
+    value = getattr(spec, name)
+    if value is not None and not least <= value <= most:
+        yield _Problem((name,), f"must be from {least} to {most}, not {value}")
+
+
+def _problems_of_prepare(spec: PrepareSpec) -> Iterator[_Problem]:
+    yield from _at_least(spec, "size", 8)
+    # Written so that not-a-number fails too.
+    if not 0 < spec.sample <= 1:
+        yield _Problem(("sample",), f"must be above 0 and at most 1, not {spec.sample:g}")
+    if not 0 <= spec.test_fraction < 1:
+        yield _Problem(("test_fraction",), f"must be at least 0 and below 1, not {spec.test_fraction:g}")
+    yield from _between(spec, "seed", 0, 2**32 - 1)
+    yield from _at_least(spec, "shard_records", 1)
+    yield from _between(spec, "quality", 1, 100)
+
+
+def _problems_of_train(spec: TrainSpec) -> Iterator[_Problem]:
+    if spec.model != "cnn" and not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", spec.model):
+        yield _Problem(("model",), f"must be 'cnn' or 'package.module:function', not {spec.model!r}")
+    yield from _at_least(spec, "epochs", 1)
+    yield from _at_least(spec, "batch_size", 1)
+    if not (spec.learning_rate > 0 and math.isfinite(spec.learning_rate)):
+        yield _Problem(("learning_rate",), f"must be a number above 0, not {spec.learning_rate:g}")
+    yield from _between(spec, "seed", 0, 2**32 - 1)
+
+
+def _problems_of_score(spec: ScoreSpec) -> Iterator[_Problem]:
+    yield from _at_least(spec, "batch_size", 1)
+
+
+def _problems_of_cluster(spec: ClusterSpec | Scenario, node_type_names: Collection[str] | None) -> Iterator[_Problem]:
+    yield from _at_least(spec, "nodes", 1)
+    yield from _at_least(spec, "cores_per_node", 1)
+    yield from _between(spec, "port", 1, 65535)
+    for name in ("address", "port"):
+        if spec.engine == "local" and getattr(spec, name) is not None:
+            yield _Problem((name,), "is for the engines spark and ray; the local engine has none")
+    if spec.address is not None and not spec.address.strip():
+        yield _Problem(("address",), "must not be empty")
+    if spec.engine != "local" and spec.address is not None and spec.port is not None:
+        yield _Problem(("port",), "is for a cluster that nodewise starts; with an address it has no meaning")
+    if node_type_names is not None and spec.node_type is not None and spec.node_type not in node_type_names:
+        error = UnknownNameError("node type", spec.node_type, node_type_names)
+        yield _Problem(
+            ("node_type",), f"{spec.node_type!r} is unknown", error.hint or "`nodewise nodes list` shows all of them"
+        )
+
+
+def _problems_of_compare(spec: CompareSpec, node_type_names: Collection[str] | None) -> Iterator[_Problem]:
+    if not spec.name.strip():
+        yield _Problem(("name",), "must not be empty")
+    if not spec.dataset.sources or not all(source.strip() for source in spec.dataset.sources):
+        yield _Problem(("dataset", "source"), "must name a folder, an archive or a data set")
+    yield from _under(("jobs", "prepare"), _problems_of_prepare(spec.jobs.prepare))
+    yield from _under(("jobs", "train"), _problems_of_train(spec.jobs.train))
+    yield from _under(("jobs", "score"), _problems_of_score(spec.jobs.score))
+    yield from _at_least(spec, "repeat", 1)
+    if not spec.scenarios:
+        yield _Problem(("scenarios",), "must hold at least one scenario")
+    first_with: dict[str, int] = {}
+    for index, scenario in enumerate(spec.scenarios):
+        if not scenario.name.strip():
+            yield _Problem(("scenarios", index, "name"), "must not be empty")
+        if first_with.setdefault(scenario.name, index) != index:
+            other = _format_key(("scenarios", first_with[scenario.name]))
+            yield _Problem(("scenarios", index, "name"), f"{scenario.name!r} is already the name of {other}")
+        yield from _under(("scenarios", index), _problems_of_cluster(scenario, node_type_names))
+    if spec.baseline is not None and spec.baseline not in first_with:
+        names = ", ".join(map(repr, first_with))
+        near = difflib.get_close_matches(spec.baseline, first_with, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"scenarios here: {names}"
+        yield _Problem(("baseline",), f"{spec.baseline!r} is not the name of a scenario", hint)
+
+
+def _under(key: _Key, problems: Iterator[_Problem]) -> Iterator[_Problem]:
+    for problem in problems:
+        yield dataclasses.replace(problem, key=(*key, *problem.key))
+
+
+# --- JSON ------------------------------------------------------------------------------------------------------------
+
+
+def to_json(value: Any) -> Any:  # noqa: PLR0911 - one line per kind of value
+    """Plain data that ``json.dumps`` takes and every JSON reader understands.
+
+    Dataclasses become objects, tuples lists, instants ISO 8601, paths and enumerations text. A Decimal becomes a float
+    (results are for reading; the store keeps money as text), and a float that JSON has no word for (nan, inf) null.
+    """
+    match value:
+        case Enum():
+            return to_json(value.value)
+        case bool() | int() | str() | None:
+            return value
+        case float():
+            return value if math.isfinite(value) else None
+        case Decimal():
+            return float(value)
+        case datetime():
+            return value.isoformat()
+        case PurePath():
+            return str(value)
+        case dict():
+            return {str(key): to_json(item) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [to_json(item) for item in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    raise TypeError(f"no JSON for a value of type {type(value).__name__}")
+
+
+def run_to_json(run: RunRecord) -> dict[str, Any]:
+    """A run as stored: :func:`to_json`, except that the cost stays exact, as text."""
+    data: dict[str, Any] = to_json(run)
+    data["cost_usd"] = None if run.cost_usd is None else str(run.cost_usd)
+    return data
+
+
+def run_from_json(data: dict[str, Any]) -> RunRecord:
+    """The run that :func:`run_to_json` wrote. Keys that this version does not know are passed over.
+
+    Raises:
+        SpecError: A field is missing or holds what it cannot.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(RunRecord).validate_python(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise SpecError(f"stored run {data.get('run_id')!r}: {place}: {first['msg']}") from None

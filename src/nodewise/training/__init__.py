@@ -1,0 +1,1 @@
+"""PyTorch: networks, model files, records in memory. Imported only by the tasks that train and score."""

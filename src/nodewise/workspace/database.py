@@ -1,0 +1,146 @@
+"""The SQLite database of a workspace: its tables, its version, and connections to it."""
+
+from __future__ import annotations
+
+import fcntl
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    URL,
+    Column,
+    Connection,
+    Engine,
+    Float,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    event,
+)
+from sqlalchemy import exc as sqlalchemy_errors
+from sqlalchemy.pool import NullPool
+
+from nodewise.core.errors import CorruptFileError, InputError, NodewiseError
+
+__all__ = ["RUNS", "SCHEMA_VERSION", "Database"]
+
+SCHEMA_VERSION = 1
+_BUSY_TIMEOUT_MS = 30_000
+
+_METADATA = MetaData()
+
+_VERSION = Table("schema_version", _METADATA, Column("version", Integer, primary_key=True))
+
+RUNS = Table(
+    "runs",
+    _METADATA,
+    # What is listed and filtered, a column each; instants are ISO 8601 in UTC, which sorts as text.
+    Column("run_id", String, primary_key=True),
+    Column("command", String, nullable=False),
+    Column("scenario", String),
+    Column("experiment", String, index=True),
+    Column("status", String, nullable=False, index=True),
+    Column("engine", String, nullable=False),
+    Column("nodes", Integer, nullable=False),
+    Column("node_type", String),
+    Column("created_at", String, nullable=False, index=True),
+    Column("ended_at", String),
+    Column("cluster_s", Float),
+    Column("start_up_s", Float),
+    Column("cost_usd", String),  # decimal digits: SQLite's own numbers are binary
+    Column("accuracy", Float),
+    # The process that holds the run while it is RUNNING.
+    Column("host", String, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("process_started_at", Float, nullable=False),
+    # What is only shown.
+    Column("cluster", JSON, nullable=False),
+    Column("tags", JSON, nullable=False),
+    Column("stages", JSON, nullable=False),
+    Column("error", JSON(none_as_null=True)),
+    Column("result", JSON(none_as_null=True)),
+    Column("provenance", JSON, nullable=False),
+)
+
+
+class Database:
+    """Connections to ``path``; any number of processes may have one at the same time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        # No pool: a connection must not cross a fork, and none stays open behind a caller's back.
+        self._engine = create_engine(
+            URL.create("sqlite", database=str(path)),
+            poolclass=NullPool,
+            connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000},
+        )
+        event.listen(self._engine, "connect", _set_pragmas)
+        self._is_checked = False
+
+    def exists(self) -> bool:
+        """Whether anything was ever written."""
+        return self.path.exists()
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """A transaction. The database is made if it is not there.
+
+        Raises:
+            InputError: It cannot be opened or written, or a newer version of nodewise made it.
+            CorruptFileError: The file is not such a database.
+        """
+        with _named_errors(self.path):
+            if not self._is_checked:
+                _set_up(self._engine, self.path)
+                self._is_checked = True
+            with self._engine.begin() as connection:
+                yield connection
+
+
+def _set_up(engine: Engine, path: Path) -> None:
+    # One process at a time: the change to write-ahead logging does not wait for a lock, it fails.
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+        with engine.begin() as connection:
+            _VERSION.create(connection, checkfirst=True)
+            found = connection.scalar(_VERSION.select())
+            if found is None:
+                _METADATA.create_all(connection)
+                connection.execute(_VERSION.insert().values(version=SCHEMA_VERSION))
+            elif found > SCHEMA_VERSION:
+                raise InputError(
+                    f"{path} was made by a newer version of nodewise (schema {found}, here {SCHEMA_VERSION})",
+                    hint="upgrade nodewise, or take another folder with --workspace",
+                )
+
+
+def _set_pragmas(connection: sqlite3.Connection, _record: Any) -> None:
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+
+
+@contextmanager
+def _named_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlalchemy_errors.IntegrityError:
+        raise
+    except sqlalchemy_errors.OperationalError as error:
+        reason = str(error.orig)
+        if "locked" in reason or "disk" in reason:
+            raise NodewiseError(f"{path}: {reason}") from None
+        raise InputError(f"{path} cannot be used: {reason}", hint="give another folder with --workspace") from None
+    except sqlalchemy_errors.DatabaseError as error:
+        hint = "move the file away to start afresh; the folders under runs/ stay"
+        raise CorruptFileError(str(path), str(error.orig), hint=hint) from None
+    except OSError as error:
+        hint = "give another folder with --workspace"
+        raise InputError(f"workspace {path.parent} cannot be written: {error.strerror}", hint=hint) from None

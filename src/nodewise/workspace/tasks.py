@@ -1,0 +1,56 @@
+"""Task records as Parquet: one file per run, one row per task."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nodewise.core.errors import CorruptFileError
+from nodewise.core.files import atomic_writer
+from nodewise.specs.run import TaskRecord
+
+__all__ = ["SCHEMA", "read_tasks", "write_tasks"]
+
+SCHEMA = pa.schema(
+    [
+        pa.field("stage", pa.string(), nullable=False),
+        pa.field("task", pa.int64(), nullable=False),
+        pa.field("node", pa.string(), nullable=False),
+        pa.field("started_at", pa.float64(), nullable=False),
+        pa.field("ended_at", pa.float64(), nullable=False),
+        pa.field("cpu_s", pa.float64(), nullable=False),
+        pa.field("records", pa.int64(), nullable=False),
+        pa.field("read_bytes", pa.int64(), nullable=False),
+        pa.field("written_bytes", pa.int64(), nullable=False),
+        pa.field("peak_memory_bytes", pa.int64(), nullable=False),
+        pa.field("retries", pa.int64(), nullable=False),
+    ]
+)
+"""The columns, as :class:`~nodewise.specs.run.TaskRecord` describes them."""
+
+
+def write_tasks(path: Path, tasks: Iterable[TaskRecord]) -> None:
+    """Write the whole file in one step; one that is there already is replaced."""
+    table = pa.Table.from_pylist([dataclasses.asdict(task) for task in tasks], schema=SCHEMA)
+    with atomic_writer(path) as stream:
+        pq.write_table(table, stream, compression="zstd")
+
+
+def read_tasks(path: Path) -> list[TaskRecord]:
+    """The records in the order in which they were written; none if there is no file.
+
+    Raises:
+        CorruptFileError: The file is not Parquet, or lacks a column. Further columns are passed over.
+    """
+    if not path.exists():
+        return []
+    try:
+        # A single file: read as a data set, folders named like key=value on its path would become columns.
+        table = pq.ParquetFile(path).read(columns=SCHEMA.names).cast(SCHEMA)
+    except (pa.ArrowException, OSError) as error:
+        raise CorruptFileError(str(path), f"not a file of task records: {str(error).splitlines()[0]}") from None
+    return [TaskRecord(**row) for row in table.to_pylist()]
