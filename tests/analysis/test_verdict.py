@@ -1,3 +1,4 @@
+from dataclasses import replace
 from nodewise.analysis.compare import compare_scenarios
 from nodewise.specs.results import ScenarioResult, StageResult
 
@@ -190,7 +191,8 @@ def test_nearly_ideal_scaling_has_no_limit_to_name() -> None:
 def test_more_data_does_not_help_jobs_that_are_slower_themselves() -> None:
     text = verdict(a_scenario("one", work(40.0)), a_scenario("five", work(50.0, cpu=0.9), nodes=5, start_up=30.0))
     assert (
-        "ran 0.80x as fast as those of one, so more data alone would not make it the faster one (an estimate)" in text
+        "ran 0.80x as fast as those of one, so more data alone would not make it the faster one (an estimate)"
+        in text
     )
 
 
@@ -207,9 +209,8 @@ def test_of_three_the_fastest_and_the_cheapest_are_named() -> None:
         a_scenario("five", work(40.0), nodes=5, cost=0.20),
     )
     assert text.startswith(
-        "Fastest is five, 2.50x as fast as the baseline one (40.0 s against 1m 40s of billed time; "
-        "one run each, which shows no spread), at 2.00x its cost; cheapest is one at $0.1000. "
-        "Against one: two 1.67x as fast, 1.20x the cost."
+        "Fastest is five, 2.50x as fast as the baseline one (40.0 s against 1m 40s of billed time), at 2.00x its cost; "
+        "cheapest is one with $0.1000. More nodes were faster: two was 1.67x as fast as one, at 1.20x the cost."
     )
 
 
@@ -217,11 +218,26 @@ def test_of_three_the_baseline_can_be_the_fastest() -> None:
     text = verdict(
         a_scenario("one", work(10.0)), a_scenario("two", work(20.0), nodes=2), a_scenario("five", work(40.0), nodes=5)
     )
-    assert text.startswith(
-        "Fastest is the baseline one with 10.0 s of billed time (one run each, which shows no spread);"
-    )
-    assert "Against one: two 0.50x as fast; five 0.25x as fast." in text
+    assert text.startswith("Fastest is the baseline one with 10.0 s of billed time;")
+    assert "More nodes were slower: two took 2.00x as long as one; five took 4.00x as long as one." in text
     assert "no price is known, so costs are not compared" in text
+
+
+def test_more_nodes_are_compared_with_fewer_of_the_same_engine() -> None:
+    scenarios = [
+        replace(a_scenario(name, work(seconds), nodes=nodes, emulated=True), engine=engine)
+        for name, engine, nodes, seconds in [
+            ("Spark x1", "spark", 1, 40.0),
+            ("Spark x5", "spark", 5, 80.0),
+            ("Ray x1", "ray", 1, 20.0),
+            ("Ray x5", "ray", 5, 10.0),
+        ]
+    ]
+    text = verdict(*scenarios)
+    assert "More nodes were not always faster: Spark x5 took 2.00x as long as Spark x1; " in text
+    assert "Ray x5 was 2.00x as fast as Ray x1." in text
+    assert "ithout start-up the jobs of Ray x5 ran 2.00x as fast as those of Ray x1" in text
+    assert "One run each shows no spread." in text
 
 
 def test_accuracy_is_mentioned_from_two_points_on() -> None:

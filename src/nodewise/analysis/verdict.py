@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from nodewise.analysis import ratios
 from nodewise.analysis.limits import LimitKind, find_limits
 from nodewise.analysis.ratios import overlap, speedup_range
 from nodewise.core.units import format_duration, format_ratio, format_usd
@@ -77,47 +78,74 @@ def _compare_two(baseline: ScenarioResult, other: ScenarioResult, comparison: Co
 def _compare_many(comparison: ComparisonResult) -> list[str]:
     baseline = _baseline(comparison)
     fastest, runner_up, *_ = sorted(comparison.scenarios, key=lambda scenario: scenario.seconds)
+    told = {baseline.name}
     if not _differ(fastest, runner_up):
         first = f"No clear winner: {_tie(fastest, runner_up)}"
-        told = {baseline.name}
     elif fastest.name == baseline.name:
-        spread = _spread(fastest, runner_up, slower=False, of_ratio=False)
-        first = (
-            f"Fastest is the baseline {fastest.name} with {format_duration(fastest.seconds)} of billed time ({spread})"
-        )
-        told = {baseline.name}
+        first = f"Fastest is the baseline {fastest.name} with {format_duration(fastest.seconds)} of billed time"
     else:
+        told.add(fastest.name)
         ratio = format_ratio(comparison.speedup.get(fastest.name, 1.0))
-        first = (
-            f"Fastest is {fastest.name}, {ratio} as fast as the baseline {baseline.name} "
-            f"({_times(fastest, baseline)}; {_spread(baseline, fastest, slower=False)})"
-        )
+        in_runs = f"; {_spread(baseline, fastest, slower=False)}" if fastest.repeats > 1 else ""
+        first = f"Fastest is {fastest.name}, {ratio} as fast as the baseline {baseline.name}"
+        first += f" ({_times(fastest, baseline)}{in_runs})"
         if fastest.name in comparison.cost_ratio:
             first += f", at {format_ratio(comparison.cost_ratio[fastest.name])} its cost"
-        told = {baseline.name, fastest.name}
-    rest = [scenario for scenario in comparison.scenarios if scenario.name not in told]
-    alternatives = [_in_few_words(scenario, comparison) for scenario in rest[:NAMED_ALTERNATIVES]]
-    if len(rest) > NAMED_ALTERNATIVES:
-        alternatives.append(f"{len(rest) - NAMED_ALTERNATIVES} more in the table")
-    return [f"{first}; {_cheapest(comparison)}.", f"Against {baseline.name}: {'; '.join(alternatives)}."]
+    return [f"{first}; {_cheapest(comparison, fastest)}.", _more_nodes(comparison, told)]
 
 
-def _cheapest(comparison: ComparisonResult) -> str:
+def _more_nodes(comparison: ComparisonResult, told: set[str]) -> str:
+    """What more nodes of the same kind did, scenario by scenario; ``told`` were compared with the baseline already."""
+    partners = {scenario.name: _partner(scenario, comparison) for scenario in comparison.scenarios}
+    pairs = [
+        (partners[scenario.name], scenario)
+        for scenario in comparison.scenarios
+        if scenario.nodes > partners[scenario.name].nodes
+        and not (scenario.name in told and partners[scenario.name].name == comparison.baseline)
+    ]
+    if not pairs:
+        return ""
+    faster = [one.seconds > many.seconds for one, many in pairs]
+    verb = "were faster" if all(faster) else "were not always faster" if any(faster) else "were slower"
+    words = [_in_few_words(one, many) for one, many in pairs[:NAMED_ALTERNATIVES]]
+    if len(pairs) > NAMED_ALTERNATIVES:
+        words.append(f"{len(pairs) - NAMED_ALTERNATIVES} more in the table")
+    return f"More nodes {verb}: {'; '.join(words)}."
+
+
+def _partner(scenario: ScenarioResult, comparison: ComparisonResult) -> ScenarioResult:
+    """The scenario with the fewest nodes of the same kind, or the baseline where there is none with fewer."""
+    alike = [
+        other
+        for other in comparison.scenarios
+        if (other.engine, other.node_type, other.cores_per_node)
+        == (scenario.engine, scenario.node_type, scenario.cores_per_node)
+    ]
+    fewest = min(alike, key=lambda other: other.nodes)
+    return fewest if fewest.nodes < scenario.nodes else _baseline(comparison)
+
+
+def _cheapest(comparison: ComparisonResult, fastest: ScenarioResult) -> str:
     priced = [scenario for scenario in comparison.scenarios if scenario.cost_usd is not None]
     if not priced:
         return "no price is known, so costs are not compared"
     cheapest = min(priced, key=lambda scenario: scenario.cost_usd or 0.0)
     known = "" if len(priced) == len(comparison.scenarios) else " of those with a known price"
-    return f"cheapest{known} is {cheapest.name} at {_usd(cheapest.cost_usd)}"
+    if cheapest.name == fastest.name:
+        return f"it is the cheapest{known} too, with {_usd(cheapest.cost_usd)}"
+    return f"cheapest{known} is {cheapest.name} with {_usd(cheapest.cost_usd)}"
 
 
-def _in_few_words(scenario: ScenarioResult, comparison: ComparisonResult) -> str:
-    words = []
-    if scenario.name in comparison.speedup:
-        words.append(f"{format_ratio(comparison.speedup[scenario.name])} as fast")
-    if scenario.name in comparison.cost_ratio:
-        words.append(f"{format_ratio(comparison.cost_ratio[scenario.name])} the cost")
-    return f"{scenario.name} {', '.join(words) or format_duration(scenario.seconds)}"
+def _in_few_words(one: ScenarioResult, many: ScenarioResult) -> str:
+    ratio = ratios.speedup(one, many)
+    if ratio is None:
+        words = f"{many.name} {format_duration(many.seconds)}"
+    elif ratio < 1:
+        words = f"{many.name} took {format_ratio(1 / ratio)} as long as {one.name}"
+    else:
+        words = f"{many.name} was {format_ratio(ratio)} as fast as {one.name}"
+    cost = ratios.cost_ratio(one, many)
+    return words if cost is None else f"{words}, at {format_ratio(cost)} the cost"
 
 
 def _differ(one: ScenarioResult, other: ScenarioResult) -> bool:
@@ -188,25 +216,25 @@ def _subject(comparison: ComparisonResult) -> ScenarioResult:
 
 def _explain(subject: ScenarioResult, comparison: ComparisonResult) -> str:
     """What limited the scenario, and what more data would do: one sentence."""
-    baseline = _baseline(comparison)
-    efficiency = comparison.efficiency.get(subject.name, 0.0)
-    limits = find_limits(subject, baseline, machine_cores=comparison.machine_cores)[:2]
+    partner = _partner(subject, comparison)
+    efficiency = ratios.efficiency(partner, subject) or 0.0
+    limits = find_limits(subject, partner, machine_cores=comparison.machine_cores)[:2]
     clauses = []
-    if subject.nodes > baseline.nodes and efficiency >= NEARLY_IDEAL:
+    if subject.nodes > partner.nodes and efficiency >= NEARLY_IDEAL:
         clauses.append(f"scaling was nearly ideal: {subject.name} has an efficiency of {efficiency * 100:.0f} %")
     elif limits:
         clauses.append(f"what held {subject.name} back most: {', then '.join(limit.text for limit in limits)}")
     # More data makes more tasks, so nothing follows where there were too few.
     if not any(limit.kind is LimitKind.FEW_TASKS for limit in limits):
-        clauses.append(_more_data(subject, comparison))
+        clauses.append(_more_data(subject, partner))
     sentence = "; ".join(filter(None, clauses))
     return f"{sentence[0].upper()}{sentence[1:]}." if sentence else ""
 
 
-def _more_data(subject: ScenarioResult, comparison: ComparisonResult) -> str:
+def _more_data(subject: ScenarioResult, partner: ScenarioResult) -> str:
     """The estimate that start-up and stop stay as they are while the jobs' times grow with the data."""
-    total, work = comparison.speedup.get(subject.name), comparison.work_speedup.get(subject.name)
-    if subject.name == comparison.baseline or total is None or work is None:
+    total, work = ratios.speedup(partner, subject), ratios.work_speedup(partner, subject)
+    if subject.name == partner.name or total is None or work is None:
         return ""
     if abs(work - total) <= SAME_WITHIN * max(work, total):
         effect = "so more data alone would change little"
@@ -215,7 +243,7 @@ def _more_data(subject: ScenarioResult, comparison: ComparisonResult) -> str:
     else:
         effect = "and with more data the total would approach that"
     only = "only " if work < total else ""
-    speed = f"{only}{format_ratio(work)} as fast as those of {comparison.baseline}"
+    speed = f"{only}{format_ratio(work)} as fast as those of {partner.name}"
     return f"without start-up the jobs of {subject.name} ran {speed}, {effect} (an estimate)"
 
 
@@ -242,7 +270,9 @@ def _emulation(comparison: ComparisonResult) -> str:
     everything = len(emulated) == len(comparison.scenarios)
     whose = "The nodes" if everything else f"The nodes of {_listed([scenario.name for scenario in emulated])}"
     cores = f"{comparison.machine_cores} core" + ("" if comparison.machine_cores == 1 else "s")
-    sentence = f"{whose} were emulated on this machine ({cores})"
+    single = len(comparison.scenarios) > 2 and all(scenario.repeats == 1 for scenario in comparison.scenarios)
+    sentence = "One run each shows no spread. " if single else ""
+    sentence += f"{whose} were emulated on this machine ({cores})"
     if all(scenario.cost_usd is None for scenario in emulated):
         return f"{sentence}."
     types = sorted(

@@ -80,7 +80,10 @@ def prepare(
     json: JsonOption = None,
     _debug: DebugOption = False,
 ) -> None:
-    """Decode, resize, crop and re-encode images into TFRecord shards."""
+    """Turn images into TFRecord shards.
+
+    Each is decoded, resized to fill a square, cropped at the centre and encoded again.
+    """
     import nodewise
     from nodewise.report.terminal import render_prepare
 
@@ -125,7 +128,10 @@ def train(
     json: JsonOption = None,
     _debug: DebugOption = False,
 ) -> None:
-    """Train a classifier on shards, one worker per node, and measure it on the held-out records."""
+    """Train a classifier, one worker per node.
+
+    It is measured on the held-out records after every epoch.
+    """
     import nodewise
     from nodewise.report.terminal import render_train
 
@@ -165,7 +171,10 @@ def score(
     json: JsonOption = None,
     _debug: DebugOption = False,
 ) -> None:
-    """Predict the class of every record and write the predictions as Parquet."""
+    """Predict the class of every record.
+
+    The predictions are written as Parquet, one file per shard.
+    """
     import nodewise
     from nodewise.report.terminal import render_score
 

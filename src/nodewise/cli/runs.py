@@ -168,9 +168,7 @@ def _facts(run: RunRecord) -> dict[str, str]:
 
 
 def _tasks_table(tasks: list[TaskRecord]) -> Table:
-    table = _table(
-        "STAGE", "NODE", right=("TASKS", "BUSY", "CPU", "RECORDS", "READ", "WRITTEN", "PEAK MEMORY", "RETRIES")
-    )
+    table = _table("STAGE", "NODE", right=("TASKS", "BUSY", "CPU", "RECORDS", "READ", "WRITTEN", "MEMORY", "LOST"))
     groups: dict[tuple[str, str], list[TaskRecord]] = {}
     for task in tasks:
         groups.setdefault((task.stage, task.node), []).append(task)

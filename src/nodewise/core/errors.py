@@ -13,7 +13,8 @@
     |- JobFailedError                      code that ran inside a task raised
     `- WorkerLostError                     a worker died and retries did not help
 
-Exit status 2 means that no run was begun, 1 that a run was begun and is in the workspace as failed.
+Exit status 2 means that the request was refused before a run was begun. What goes wrong in a run is 1, and the run is
+in the workspace as failed.
 Every class survives ``pickle``, because errors cross process boundaries.
 """
 

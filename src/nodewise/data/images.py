@@ -56,14 +56,14 @@ def decode_image(data: bytes) -> NDArray[np.uint8]:
     return _decode(data).pixels
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Height and width of an image file, from its header alone.
+def image_size(source: Path | bytes) -> tuple[int, int]:
+    """Height and width of an image file, or of its content, from the header alone.
 
     Raises:
         ImageError: The file cannot be read or is no JPEG or PNG.
     """
     try:
-        with path.open("rb") as stream:
+        with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream:
             image = _open(stream)
             return image.height, image.width
     except OSError as error:

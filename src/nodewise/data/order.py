@@ -34,6 +34,8 @@ def epoch_order(num_records: int, *, seed: int, epoch: int) -> NDArray[np.int64]
     """
     order = np.empty(num_records, dtype=np.int64)
     for lane in range(min(NUM_LANES, num_records)):
-        generator = np.random.Generator(np.random.PCG64([seed, epoch, lane]))
-        order[lane::NUM_LANES] = generator.permutation(np.arange(lane, num_records, NUM_LANES))
+        records = np.arange(lane, num_records, NUM_LANES)
+        # Sorted by raw random numbers, because NumPy promises only these to be the same in every version.
+        keys = np.random.PCG64([seed, epoch, lane]).random_raw(len(records))
+        order[lane::NUM_LANES] = records[np.argsort(keys, kind="stable")]
     return order

@@ -8,7 +8,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,9 @@ from nodewise.specs.gang import GangContext
 __all__ = ["LocalEngine"]
 
 GATHER_TIMEOUT_S = 300.0
+NO_LIMIT = "1e18"
+"""Bytes. loky replaces a worker that has grown by 300 MB between tasks, as one does that loads a network; the new one
+would find no node left to be on."""
 
 
 class LocalEngine:
@@ -52,10 +55,15 @@ class LocalEngine:
             # that were running.
             while waiting and len(running) < self._cluster.slots:
                 index = waiting.pop()
-                future = self._pool.submit(
-                    _run_task, function, partitions[index], stage, index, attempts.retries(index)
-                )
-                running[future] = index
+                retries = attempts.retries(index)
+                try:
+                    running[self._pool.submit(_run_task, function, partitions[index], stage, index, retries)] = index
+                except BrokenExecutor:
+                    # A worker has died since the last look. If it was at a task, that one's future tells below.
+                    waiting.append(index)
+                    if running:
+                        break
+                    self._restart_pool()
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             lost = []
             for future in done:
@@ -70,9 +78,9 @@ class LocalEngine:
             if lost:
                 # A broken pool takes its other workers along: their tasks start again too.
                 lost += self._drain(running)
+                self._restart_pool()
                 attempts.lose(lost)
                 waiting += sorted(lost, reverse=True)
-                self._restart_pool()
 
     def _drain(self, running: dict[Future[TaskResult], int]) -> list[int]:
         wait(running)
@@ -133,7 +141,7 @@ class LocalEngine:
             max_workers=workers,
             initializer=_enter_node,
             initargs=(slots,),
-            env={"OMP_NUM_THREADS": str(threads)},
+            env={"OMP_NUM_THREADS": str(threads), "LOKY_MAX_MEMORY_LEAK_SIZE": NO_LIMIT},
         )
 
 
@@ -163,9 +171,7 @@ def _run_member(function: GangFunction, payload: Any, stage: str, gang: _LocalGa
 
 
 def _worker_died(future: Future[TaskResult]) -> bool:
-    from loky.process_executor import BrokenProcessPool
-
-    return isinstance(future.exception(), BrokenProcessPool)
+    return isinstance(future.exception(), BrokenExecutor)
 
 
 class _LocalGang(GangContext):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nodewise.core.errors import CorruptFileError, JobFailedError, SourceError
-from nodewise.data.images import ImageError, decode_image, prepare_image
+from nodewise.data.images import ImageError, image_size, prepare_image
 from nodewise.data.shards import (
     MANIFEST_NAME,
     Manifest,
@@ -185,7 +185,7 @@ class PrepareTask:
                     continue
                 meter.count(records=1, read_bytes=len(data) if isinstance(data, bytes) else data.nbytes)
                 counts[ref.label] += 1
-                shapes.add((self.size, self.size) if self.size else decode_image(image).shape[:2])
+                shapes.add((self.size, self.size) if self.size else image_size(image))
                 yield image, ref.label
 
         shard = write_shard(self.dest, partition.split, partition.index, examples())

@@ -1,0 +1,71 @@
+"""What tests of several layers share: real data, emulated clusters, a small prepared data set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import nodewise
+from nodewise.data.datasets import fetch
+from nodewise.engines.base import Engine
+from nodewise.engines.registry import create_engine
+
+from .engines import tasks
+
+TEST_ALL = os.environ.get("NODEWISE_TEST_ALL") == "1"
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of real data; tests that need it are skipped where it is absent."""
+    default = Path(__file__).parent.parent.parent / "shared" / "data"
+    folder = Path(os.environ.get("NODEWISE_TEST_DATA", default))
+    if not folder.is_dir():
+        pytest.skip(f"no test data at {folder}; NODEWISE_TEST_DATA names its folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def digits_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built-in digits as image files: ``<digit>/<number>.png``, 8 x 8 pixels, grey."""
+    return fetch("digits", tmp_path_factory.mktemp("datasets"))
+
+
+@pytest.fixture(scope="session")
+def small_shards(digits_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prepared shards of 198 digits at 32 x 32 pixels: 158 to train on and 40 held out, 50 to a shard.
+
+    Tests must not write into it.
+    """
+    folder = tmp_path_factory.mktemp("small")
+    nodewise.prepare(
+        digits_folder, folder / "shards", size=32, sample=0.11, shard_records=50, workspace=folder / "workspace"
+    )
+    return folder / "shards"
+
+
+@pytest.fixture(scope="session")
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine | None]:
+    """A started engine on the cluster that ``on_cluster`` names; only one is up at a time.
+
+    With None for a parameter no engine is up: for tests that start their own.
+    """
+    if request.param is None:
+        yield None
+        return
+    tasks.carry_by_value()
+    started = create_engine(request.param)
+    try:
+        started.start()
+        yield started
+    finally:
+        started.stop()
+
+
+@pytest.fixture
+def repetitions() -> int:
+    """How often a test that kills something does it."""
+    return 50 if TEST_ALL else 3

@@ -1,0 +1,142 @@
+"""What the tests have engines run: functions that answer, wait, burn, fail and die.
+
+Partitions and payloads are plain values; processes tell each other things through files in a folder.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import uuid
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn
+
+from nodewise.core.errors import SpecError
+from nodewise.metering.meter import TaskMeter
+from nodewise.specs.gang import GangContext
+
+WAIT_S = 60.0
+
+
+def carry_by_value() -> None:
+    """Have every engine send these functions themselves, since its workers cannot import this module."""
+    for name in ("cloudpickle", "pyspark.cloudpickle", "ray.cloudpickle"):
+        import_module(name).register_pickle_by_value(sys.modules[__name__])
+
+
+def die() -> NoReturn:
+    """End this process at once, as the kernel does when memory runs out."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("unreachable")
+
+
+def mark(folder: str) -> None:
+    """Leave a file that says that this was reached."""
+    (Path(folder) / uuid.uuid4().hex).touch()
+
+
+def wait_until(condition: Any) -> None:
+    """Wait for other processes."""
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError("what the task waits for did not come")
+        time.sleep(0.01)
+
+
+def square(number: int, _meter: TaskMeter) -> int:
+    return number * number
+
+
+def first_at_once(partition: tuple[int, str], _meter: TaskMeter) -> int:
+    """Number 0 answers at once, the others when the file is there."""
+    number, path = partition
+    if number:
+        wait_until(Path(path).exists)
+    return number
+
+
+def meet(partition: tuple[int, int, str], _meter: TaskMeter) -> int:
+    """Answer when as many tasks run at the same time as are expected."""
+    number, expected, folder = partition
+    (Path(folder) / str(number)).touch()
+    wait_until(lambda: len(os.listdir(folder)) == expected)
+    return number
+
+
+def burn(cpu_s: float, meter: TaskMeter) -> None:
+    """Use CPU time, with 32 MiB at hand."""
+    block = bytearray(32 * 2**20)
+    end = time.process_time() + cpu_s
+    while time.process_time() < end:
+        block[0] += 1 if block[0] < 255 else -255
+    meter.count(records=2, read_bytes=100)
+    meter.count(records=1, read_bytes=11, written_bytes=7)
+
+
+def fail_on_one(partition: tuple[int, str], _meter: TaskMeter) -> int:
+    """Number 1 raises."""
+    number, folder = partition
+    if number == 1:
+        mark(folder)
+        raise ZeroDivisionError("number 1 fails")  # the line that JobFailedError names
+    return number
+
+
+def refuse(_partition: None, _meter: TaskMeter) -> NoReturn:
+    raise SpecError("no such colour: 'bleu'", hint="did you mean 'blue'?")
+
+
+def die_once_on_two(partition: tuple[int, str], _meter: TaskMeter) -> int:
+    """Number 2 dies the first time."""
+    number, folder = partition
+    if number == 2 and not os.listdir(folder):
+        mark(folder)
+        die()
+    return number * 10
+
+
+def die_always(folder: str, _meter: TaskMeter) -> NoReturn:
+    mark(folder)
+    die()
+
+
+def grow(size: int, _meter: TaskMeter) -> int:
+    """Keep so many bytes for the life of the process, and stay long enough for that to be noticed."""
+    vars(sys.modules["builtins"]).setdefault("kept_by_tests", []).append(bytearray(b"x") * size)
+    time.sleep(1.1)
+    return size
+
+
+def gather_twice(payload: str, _meter: TaskMeter, gang: GangContext) -> tuple[int, int, int, list[str], list[str]]:
+    first = gang.all_gather(f"{payload} {gang.rank}")
+    second = gang.all_gather(f"again {gang.rank}")
+    return gang.rank, gang.world_size, gang.threads, first, second
+
+
+def gang_dies_once(folder: str, _meter: TaskMeter, gang: GangContext) -> list[str]:
+    """Rank 1 dies the first time, while the others wait for it."""
+    gang.all_gather("here")
+    if gang.rank == 1 and not os.listdir(folder):
+        mark(folder)
+        die()
+    return gang.all_gather(f"rank {gang.rank}")
+
+
+def gang_dies_always(folder: str, _meter: TaskMeter, gang: GangContext) -> list[str]:
+    """Rank 0 dies every time."""
+    if gang.rank == 0:
+        mark(folder)
+        die()
+    return gang.all_gather("waiting")
+
+
+def gang_fails(folder: str, _meter: TaskMeter, gang: GangContext) -> list[str]:
+    """Rank 1 raises while the others wait for it."""
+    if gang.rank == 1:
+        mark(folder)
+        raise ZeroDivisionError("rank 1 fails")
+    return gang.all_gather("waiting")
