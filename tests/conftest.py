@@ -15,7 +15,10 @@ from nodewise.engines.registry import create_engine
 
 from .engines import tasks
 
-TEST_ALL = os.environ.get("NODEWISE_TEST_ALL") == "1"
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bring the tests on one cluster together, so that each is started once."""
+    items.sort(key=lambda item: str(item.callspec.params.get("engine", "")) if hasattr(item, "callspec") else "")
 
 
 @pytest.fixture(scope="session")
@@ -49,9 +52,9 @@ def small_shards(digits_folder: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="session")
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine | None]:
-    """A started engine on the cluster that ``on_cluster`` names; only one is up at a time.
+    """A started engine on the cluster that the parameter says; only one is up at a time.
 
-    With None for a parameter no engine is up: for tests that start their own.
+    Without a parameter (``on_no_cluster``) none is up: for tests that start their own.
     """
     if request.param is None:
         yield None
@@ -67,5 +70,5 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine | None]:
 
 @pytest.fixture
 def repetitions() -> int:
-    """How often a test that kills something does it."""
-    return 50 if TEST_ALL else 3
+    """How often a test that kills a worker does it."""
+    return 50 if os.environ.get("NODEWISE_TEST_ALL") == "1" else 3

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -121,23 +122,24 @@ def test_a_job_that_fails_is_kept_with_its_reason_and_leaves_no_data_set(
     assert "a.jpg" in run["error"]["message"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("engine", "number"),
+    [("local", signal.SIGINT), ("local", signal.SIGTERM), ("ray", signal.SIGINT), ("spark", signal.SIGINT)],
+)
 def test_an_interrupted_command_leaves_no_process_and_a_killed_run(
-    cli: Any, environment: dict[str, str], mark: Any, tmp_path: Path, number: signal.Signals
+    cli: Any, environment: dict[str, str], mark: Any, tmp_path: Path, engine: str, number: signal.Signals
 ) -> None:
+    if engine == "spark" and shutil.which("java") is None:
+        pytest.skip("Spark needs Java 17")
     assert cli("prepare", "digits", "shards", "--size", "32").returncode == 0
     command = [sys.executable, "-m", "nodewise", "train", "shards", "--epochs", "500", "--nodes", "2"]
     # A session of its own, and the signal to the whole group: what a terminal does on Ctrl-C.
+    quiet = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL}
     process = subprocess.Popen(
-        command,
-        cwd=tmp_path,
-        env=environment,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
+        [*command, "--engine", engine], cwd=tmp_path, env=environment, start_new_session=True, **quiet
     )
     log = tmp_path / "ws" / "runs"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not list(log.glob("*/epochs.jsonl")) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert list(log.glob("*/epochs.jsonl")), "training did not begin"

@@ -12,7 +12,7 @@ from nodewise.core.errors import MissingDependencyError
 from nodewise.engines.spark import require_java
 from nodewise.specs.cluster import ClusterSpec, EngineName
 
-__all__ = ["cluster_param", "on_cluster", "requires_java"]
+__all__ = ["cluster_param", "on_cluster", "on_no_cluster", "requires_java"]
 
 
 def _missing_java() -> str:
@@ -31,13 +31,22 @@ def cluster_param(name: EngineName, nodes: int) -> Any:
 
     All tests on one engine run in one process of pytest-xdist, so that its clusters are started once.
     """
-    marks = [pytest.mark.xdist_group(name), *([requires_java] if name == "spark" else [])]
-    return pytest.param(_spec(name, nodes), id=f"{name}-{nodes}", marks=marks)
+    return pytest.param(_spec(name, nodes), id=f"{name}-{nodes}", marks=_marks(name))
 
 
 def on_cluster(name: EngineName, nodes: int) -> Callable[[Any], Any]:
     """Run a test, or all tests of a class, on this emulated cluster."""
     return pytest.mark.parametrize("engine", [cluster_param(name, nodes)], indirect=True)
+
+
+def on_no_cluster(name: EngineName) -> Callable[[Any], Any]:
+    """Run a test, or all tests of a class, in the process of an engine's tests while none of its clusters is up."""
+    param = pytest.param(None, id=name, marks=_marks(name))
+    return pytest.mark.parametrize("engine", [param], indirect=True)
+
+
+def _marks(name: EngineName) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.xdist_group(name), *([requires_java] if name == "spark" else [])]
 
 
 @cache

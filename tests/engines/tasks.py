@@ -5,9 +5,11 @@ Partitions and payloads are plain values; processes tell each other things throu
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
+import threading
 import time
 import uuid
 from importlib import import_module
@@ -104,6 +106,44 @@ def die_always(folder: str, _meter: TaskMeter) -> NoReturn:
     die()
 
 
+def process_id(_partition: None, _meter: TaskMeter) -> int:
+    return os.getpid()
+
+
+def die_when_told(partition: tuple[int, str], _meter: TaskMeter) -> int:
+    """Number 0 answers at once, number 1 dies once when the file ``die`` is there, the others take a while."""
+    number, marker = partition[0], Path(partition[1])
+    if number == 1 and not marker.exists():
+        wait_until((marker.parent / "die").exists)
+        marker.write_text(str(os.getpid()))
+        die()
+    if number:
+        time.sleep(0.2)
+    return number
+
+
+class DiesAfterwards:
+    """A job's task that does its work once, is killed before it can report, and reports when it is tried again."""
+
+    def __init__(self, task: Any, marker: Path) -> None:
+        self._task = task
+        self._marker = marker
+
+    def __call__(self, partition: Any, meter: TaskMeter) -> Any:
+        outcome = self._task(partition, meter)
+        die_once(self._marker)
+        return outcome
+
+
+def die_once(marker: Path) -> None:
+    """Die, unless some process has done so for this marker."""
+    try:
+        marker.open("x").close()
+    except FileExistsError:
+        return
+    die()
+
+
 def grow(size: int, _meter: TaskMeter) -> int:
     """Keep so many bytes for the life of the process, and stay long enough for that to be noticed."""
     vars(sys.modules["builtins"]).setdefault("kept_by_tests", []).append(bytearray(b"x") * size)
@@ -140,3 +180,34 @@ def gang_fails(folder: str, _meter: TaskMeter, gang: GangContext) -> list[str]:
         mark(folder)
         raise ZeroDivisionError("rank 1 fails")
     return gang.all_gather("waiting")
+
+
+class DiesInTraining:
+    """The function of a training job, of which rank 1 is killed once, when the first epoch is over."""
+
+    def __init__(self, function: Any, marker: Path) -> None:
+        self._function = function
+        self._marker = marker
+
+    def __call__(self, payload: Any, meter: TaskMeter, gang: GangContext) -> Any:
+        if gang.rank == 1 and not self._marker.exists():
+            payload.epoch_log.unlink(missing_ok=True)
+            threading.Thread(target=self._die_after_an_epoch, args=(payload.epoch_log,), daemon=True).start()
+        return self._function(payload, meter, gang)
+
+    def _die_after_an_epoch(self, epoch_log: Path) -> None:
+        wait_until(epoch_log.exists)
+        die_once(self._marker)
+
+
+def tell_epochs(payload: tuple[str, str], _meter: TaskMeter, gang: GangContext) -> int:
+    """Write three epochs to a log; rank 0 writes the second when the first was noticed."""
+    log, noticed = map(Path, payload)
+    if gang.rank == 0:
+        for epoch in range(1, 4):
+            with log.open("a") as stream:
+                values = {"epoch": epoch, "loss": 1 / epoch, "train_accuracy": 0.5, "test_accuracy": 0.25 * epoch}
+                stream.write(json.dumps(values) + "\n")
+            wait_until(noticed.exists)
+    gang.all_gather("done")
+    return gang.rank

@@ -1,9 +1,135 @@
 """Engine ``spark``."""
 
-from .clusters import on_cluster
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import stat
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from nodewise.core.errors import MissingDependencyError, PortInUseError
+from nodewise.engines.registry import create_engine
+from nodewise.engines.spark import require_java
+from nodewise.specs.cluster import ClusterSpec
+
+from .clusters import on_cluster, on_no_cluster
 from .contract import EngineContract
+from .lifecycle import EngineLifecycle, LeftOver
 
 
 @on_cluster("spark", 3)
 class TestSparkEngine(EngineContract):
     """A standalone master and three workers."""
+
+
+@on_no_cluster("spark")
+class TestSparkLifecycle(EngineLifecycle):
+    """JVMs and their Python workers."""
+
+    name = "spark"
+
+    def check_running(self, temp: Path, processes: list[psutil.Process]) -> None:
+        (configuration,) = temp.glob("nodewise-spark-*/spark-defaults.conf")
+        assert stat.S_IMODE(configuration.stat().st_mode) == 0o600
+        settings = dict(line.split(" ", 1) for line in configuration.read_text().splitlines())
+        assert settings["spark.authenticate"] == "true"
+        secret = settings["spark.authenticate.secret"]
+        assert len(secret) == 64
+        assert not [process for process in psutil.process_iter(["cmdline"]) if secret in _command(process)]
+        listening = [
+            connection.laddr.ip
+            for process in processes
+            for connection in process.net_connections("tcp")
+            if connection.status == psutil.CONN_LISTEN
+        ]
+        assert listening
+        assert {address.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
+
+    def test_a_port_in_use_is_told_before_anything_is_started(self, left_over: LeftOver, temp: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            engine = self.create(nodes=2, port=port)
+            with pytest.raises(PortInUseError) as caught:
+                engine.start()
+        assert caught.value.message == f"port {port} on 127.0.0.1 is in use by another program"
+        assert left_over() == []
+        engine.stop()
+        assert list(temp.iterdir()) == []
+
+    def test_without_pyspark_the_error_says_what_to_install(
+        self, left_over: LeftOver, temp: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "pyspark", None)
+        engine = self.create(nodes=2)
+        with pytest.raises(MissingDependencyError, match="needs the package pyspark") as caught:
+            engine.start()
+        assert caught.value.hint == "pip install 'nodewise[spark]'"
+        engine.stop()
+        assert left_over() == []
+        assert list(temp.iterdir()) == []
+
+
+def _command(process: psutil.Process) -> str:
+    return " ".join(process.info["cmdline"] or [])
+
+
+def fake_java(folder: Path, version: str) -> Path:
+    """A home of Java whose program tells a version, on standard error as the real one does."""
+    program = folder / "bin" / "java"
+    program.parent.mkdir(parents=True)
+    program.write_text(f"#!{shutil.which('sh')}\necho '{version}' >&2\n")
+    program.chmod(0o755)
+    return folder
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_without_java_the_error_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nodes: int
+) -> None:
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    engine = create_engine(ClusterSpec(engine="spark", nodes=nodes))
+    with pytest.raises(MissingDependencyError, match="needs Java 17 or later: no java on the PATH") as caught:
+        engine.start()
+    assert "openjdk-17-jre-headless" in (caught.value.hint or "")
+    engine.stop()
+
+
+def test_a_wrong_java_home_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    with pytest.raises(MissingDependencyError, match=f"JAVA_HOME is {tmp_path}, which has no bin/java"):
+        require_java()
+
+
+@pytest.mark.parametrize(
+    ("version", "shown"),
+    [
+        ('openjdk version "11.0.2" 2019-01-15', "is 11"),
+        ('java version "1.8.0_292"', "is 8"),
+        ("some other program", "is of unknown version"),
+    ],
+)
+@pytest.mark.parametrize("found_by", ["JAVA_HOME", "PATH"])
+def test_a_java_that_is_too_old_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, shown: str, found_by: str
+) -> None:
+    home = fake_java(tmp_path / "java", version)
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv(found_by, str(home if found_by == "JAVA_HOME" else home / "bin"))
+    with pytest.raises(MissingDependencyError, match=rf"needs Java 17 or later: {home}/bin/java {shown}") as caught:
+        require_java()
+    assert "\n" not in caught.value.message
+    assert "openjdk-17-jre-headless" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("version", ['openjdk version "17.0.1" 2021-10-19', 'openjdk version "21" 2023-09-19'])
+def test_a_java_that_is_new_enough_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    monkeypatch.setenv("JAVA_HOME", str(fake_java(tmp_path, version)))
+    before = dict(os.environ)
+    require_java()
+    assert dict(os.environ) == before

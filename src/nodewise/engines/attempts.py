@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from nodewise.core.errors import NodewiseError, WorkerLostError
 from nodewise.engines.base import MAX_TASK_FAILURES, TaskResult
 
-__all__ = ["Attempts", "first_failure", "worker_lost"]
+__all__ = ["Attempts", "first_failure", "has_lost_member", "worker_lost"]
 
 
 class Attempts:
@@ -42,6 +42,18 @@ def worker_lost(stage: str, index: int) -> WorkerLostError:
 
 
 def first_failure(results: Iterable[TaskResult]) -> NodewiseError | None:
-    """Of a gang's errors the one that came first: when one member fails, the others fail for want of it."""
-    failed = [result for result in results if result.error is not None]
+    """Of a gang's errors the one that came first: when one member fails, the others fail for want of it.
+
+    That another member is gone (WorkerLostError) is no reason to fail: that one's own end tells why.
+    """
+    failed = [result for result in results if result.error is not None and not _lost_others(result)]
     return min(failed, key=lambda result: result.record.ended_at).error if failed else None
+
+
+def has_lost_member(results: Iterable[TaskResult]) -> bool:
+    """Whether a member of a gang whose other members did not fail found another one gone."""
+    return any(_lost_others(result) for result in results)
+
+
+def _lost_others(result: TaskResult) -> bool:
+    return isinstance(result.error, WorkerLostError)

@@ -15,7 +15,7 @@ from typing import Any
 
 from nodewise.core.errors import JobFailedError
 from nodewise.core.files import write_atomic
-from nodewise.engines.attempts import Attempts, first_failure
+from nodewise.engines.attempts import Attempts, first_failure, has_lost_member
 from nodewise.engines.base import GangFunction, TaskFunction, TaskResult
 from nodewise.engines.worker import NODE_VARIABLE, exit_with_parent, run_metered
 from nodewise.specs.cluster import ClusterSpec
@@ -109,7 +109,7 @@ class LocalEngine:
 
     @staticmethod
     def _await_gang(members: list[Future[TaskResult]]) -> list[TaskResult] | None:
-        """The results in order of rank, or None if a member's process died."""
+        """The results in order of rank, or None if a member was lost."""
         pending = set(members)
         while pending:
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
@@ -118,7 +118,8 @@ class LocalEngine:
             failure = first_failure(future.result() for future in done)
             if failure is not None:
                 raise failure
-        return [future.result() for future in members]
+        results = [future.result() for future in members]
+        return None if has_lost_member(results) else results
 
     def stop(self) -> None:
         if self._pool is not None:

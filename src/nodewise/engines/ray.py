@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nodewise.core.errors import MissingDependencyError, NodewiseError
-from nodewise.engines.attempts import Attempts, first_failure
+from nodewise.engines.attempts import Attempts, first_failure, has_lost_member
 from nodewise.engines.base import GangFunction, TaskFunction, TaskResult
 from nodewise.engines.daemons import require_free_port
 from nodewise.engines.worker import run_metered
@@ -32,7 +32,11 @@ NODE_TIMEOUT_S = 120.0
 
 
 class RayEngine:
-    """Every emulated node is a raylet of its own (``ray.cluster_utils.Cluster``) on loopback, with a token."""
+    """Every emulated node is a raylet of its own (``ray.cluster_utils.Cluster``), known by a loopback address.
+
+    Some of Ray's servers listen on every address of the machine, which no setting changes; none answers without the
+    token.
+    """
 
     name = "ray"
 
@@ -52,13 +56,7 @@ class RayEngine:
         if address is None:
             address = self._start_nodes()
         try:
-            ray.init(
-                address=address,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                # The nodes' Python must find what the driver finds, such as a model in the folder the user stands in.
-                runtime_env=None if self._cluster.emulated else {"env_vars": {"PYTHONPATH": os.getcwd()}},
-            )
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise NodewiseError(
                 f"no Ray cluster answers at {address}: {str(error).splitlines()[0]}",
@@ -74,21 +72,22 @@ class RayEngine:
         from ray.cluster_utils import Cluster
 
         self._environment_before = dict(os.environ)
-        search_path = [os.getcwd(), os.environ.get("PYTHONPATH", "")]
+        self._folder = _short_folder()
+        sessions = self._folder / "ray"
+        sessions.mkdir()
         os.environ |= {
             "OMP_NUM_THREADS": str(self._cluster.cores_per_node),
-            "PYTHONPATH": os.pathsep.join(filter(None, search_path)),
             "RAY_AUTH_MODE": _driver_auth_mode(),
+            # Else the address of this cluster would become the machine's "current" one, also after its end.
+            "RAY_TMPDIR": str(self._folder),
             "RAY_USAGE_STATS_ENABLED": "0",
         }
-        # Short, because the path of a Unix socket inside it has to stay under 108 bytes.
-        self._folder = Path(tempfile.mkdtemp(prefix="nw-ray-"))
         node = {
             "node_ip_address": HOST,
             "num_cpus": self._cluster.cores_per_node,
             "object_store_memory": OBJECT_STORE_BYTES,
         }
-        head = {"include_dashboard": False, "temp_dir": str(self._folder)}
+        head = {"include_dashboard": False, "temp_dir": str(sessions)}
         if self._cluster.port is not None:
             head["gcs_server_port"] = self._cluster.port
         logging.getLogger("ray").setLevel(logging.ERROR)
@@ -160,7 +159,7 @@ class RayEngine:
             remove_placement_group(group)
 
     def _await_gang(self, members: list[Any]) -> list[TaskResult] | None:
-        """The results in order of rank, or None if a member's process died; then the others are ended too."""
+        """The results in order of rank, or None if a member was lost; then the others are ended too."""
         import ray
 
         results: dict[Any, TaskResult] = {}
@@ -175,7 +174,7 @@ class RayEngine:
                 if failure is not None:
                     raise failure
                 results[reference] = result
-            return [results[reference] for reference in members]
+            return None if has_lost_member(results.values()) else [results[reference] for reference in members]
         finally:
             for reference in pending:
                 ray.cancel(reference, force=True)
@@ -221,6 +220,12 @@ def _import_ray(*, emulated: bool) -> Any:
     except ImportError:
         raise MissingDependencyError("engine 'ray' needs the package ray", hint="pip install 'nodewise[ray]'") from None
     return ray
+
+
+def _short_folder() -> Path:
+    # Unix sockets some 65 characters down in it may have paths of 107 bytes at most.
+    usual = tempfile.gettempdir()
+    return Path(tempfile.mkdtemp(prefix="nw-ray-", dir=usual if len(usual) <= 24 else "/tmp"))  # noqa: S108
 
 
 def _silence() -> Callable[[], None]:

@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 
 from nodewise.core.errors import MissingDependencyError, NodewiseError, WorkerLostError
-from nodewise.engines.attempts import Attempts, first_failure
+from nodewise.engines.attempts import Attempts, first_failure, has_lost_member
 from nodewise.engines.base import MAX_TASK_FAILURES, GangFunction, TaskFunction, TaskResult
 from nodewise.engines.daemons import Daemons, end_processes, require_free_port, wait_for_text
 from nodewise.engines.worker import NODE_VARIABLE, run_metered
@@ -117,11 +117,9 @@ class SparkEngine:
         defaults.touch(mode=0o600)
         defaults.write_text("".join(f"{key} {value}\n" for key, value in settings.items()))
         (folder / "log4j2.properties").write_text(LOG_CONFIG)
-        search_path = [os.getcwd(), os.environ.get("PYTHONPATH", "")]
         return {
             "OMP_NUM_THREADS": str(self._cluster.cores_per_node),
             "PYSPARK_PYTHON": sys.executable,
-            "PYTHONPATH": os.pathsep.join(filter(None, search_path)),
             "SPARK_CONF_DIR": str(folder),
             "SPARK_DAEMON_JAVA_OPTS": DAEMON_JAVA,
             "SPARK_DAEMON_MEMORY": "256m",
@@ -193,18 +191,23 @@ class SparkEngine:
         while True:
             # Spark does not repeat a barrier stage that is the last of its job, so the driver does.
             cores, retries = self._cluster.cores_per_node, attempts.retries(0)
-            member = partial(_run_member, function, payload, stage, cores, retries)
+            # As in map: of a member that fails we hear while the others, which wait for it, still run.
+            finished = self._context.accumulator([], _ListParam())
+            member = partial(_run_member, function, payload, stage, finished, cores, retries)
             job = _Job(ranks.mapPartitions(member).collect)
-            while not job.ended():
+            while True:
+                ended = job.ended()
+                failure = first_failure(finished.value)
+                if failure is not None:
+                    self._context.cancelAllJobs()
+                    job.wait()
+                    raise failure
+                if ended:
+                    break
                 job.wait(POLL_S)
-            if job.error is None:
-                break
+            if job.error is None and not has_lost_member(finished.value):
+                return sorted(finished.value, key=lambda result: result.index)
             attempts.lose([0])
-        results: list[TaskResult] = job.value
-        failure = first_failure(results)
-        if failure is not None:
-            raise failure
-        return sorted(results, key=lambda result: result.index)
 
     def stop(self) -> None:
         if self._context is not None:
@@ -248,14 +251,13 @@ class _Job:
     def __init__(self, action: Any) -> None:
         from pyspark import InheritableThread
 
-        self.value: Any = None
         self.error: Exception | None = None
         self._thread = InheritableThread(target=self._run, args=(action,), daemon=True)
         self._thread.start()
 
     def _run(self, action: Any) -> None:
         try:
-            self.value = action()
+            action()
         except Exception as error:
             self.error = error
 
@@ -313,19 +315,17 @@ def _run_tasks(function: TaskFunction, stage: str, finished: Any, numbered: Iter
 
 
 def _run_member(
-    function: GangFunction, payload: Any, stage: str, threads: int, retries: int, _ranks: Iterator[int]
-) -> Iterator[TaskResult]:
+    function: GangFunction, payload: Any, stage: str, finished: Any, threads: int, retries: int, _ranks: Iterator[int]
+) -> Iterator[None]:
     from pyspark import BarrierTaskContext
 
     context = BarrierTaskContext.get()
     gang = _SparkGang(context, threads)
-    yield run_metered(
-        lambda meter: function(payload, meter, gang),
-        stage=stage,
-        index=gang.rank,
-        node=_node(),
-        retries=retries,
+    result = run_metered(
+        lambda meter: function(payload, meter, gang), stage=stage, index=gang.rank, node=_node(), retries=retries
     )
+    finished.add([result])
+    return iter(())
 
 
 class _SparkGang(GangContext):

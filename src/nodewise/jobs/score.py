@@ -5,6 +5,7 @@ Torch is imported inside the tasks.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -65,7 +66,13 @@ class ScoreJob:
 
     def task(self, dest: Path) -> ScoreTask:
         """The task that writes its predictions to the folder ``dest``."""
-        return ScoreTask(folder=self._folder, model_path=self._model_path, dest=dest, batch_size=self._spec.batch_size)
+        return ScoreTask(
+            folder=self._folder,
+            model_path=self._model_path,
+            dest=dest,
+            batch_size=self._spec.batch_size,
+            search_path=os.getcwd(),
+        )
 
     def plan(self) -> list[tuple[int, ShardInfo]]:
         return list(enumerate(self._shards))
@@ -107,6 +114,7 @@ class ScoreTask:
     model_path: Path
     dest: Path
     batch_size: int
+    search_path: str
 
     def __call__(self, numbered: tuple[int, ShardInfo], meter: TaskMeter) -> ScoreOutcome:
         """Score one shard.
@@ -121,7 +129,7 @@ class ScoreTask:
         from nodewise.training.records import load_records, to_input
 
         index, shard = numbered
-        network, info = _model(self.model_path, self.model_path.stat().st_mtime_ns)
+        network, info = _model(self.model_path, self.model_path.stat().st_mtime_ns, self.search_path)
         records = load_records(self.folder, [shard], info.image_shape, meter)
         probabilities, predicted = [], []
         with torch.inference_mode():
@@ -150,11 +158,11 @@ class ScoreTask:
 
 
 @lru_cache(maxsize=1)
-def _model(path: Path, _modified_ns: int) -> tuple[Any, Any]:
+def _model(path: Path, _modified_ns: int, search_path: str) -> tuple[Any, Any]:
     """A process scores many shards with one model. A slot is one core, so the network gets one thread."""
     import torch
 
     from nodewise.training.model_file import load_model
 
     torch.set_num_threads(1)
-    return load_model(path)
+    return load_model(path, search_path=search_path)

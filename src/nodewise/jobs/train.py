@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nodewise.core.errors import JobFailedError, NodewiseError, SourceError
+from nodewise.core.errors import JobFailedError, SourceError, WorkerLostError
 from nodewise.data.order import NUM_LANES, epoch_order, is_owned
 from nodewise.data.shards import Manifest, split_shards
 from nodewise.metering.meter import TaskMeter
@@ -44,6 +45,7 @@ class TrainPayload:
     spec: TrainSpec
     model_path: Path
     epoch_log: Path
+    search_path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,12 @@ class TrainJob:
         if not split_shards(manifest, "train"):
             raise SourceError(f"{folder} has no records to train on", hint="prepare it with a smaller test fraction")
         # Built here once, only to find out before a cluster is started whether it can be.
-        build_model(spec.model, num_classes=len(manifest.classes), image_shape=image_shape_of(manifest, folder))
+        build_model(
+            spec.model,
+            num_classes=len(manifest.classes),
+            image_shape=image_shape_of(manifest, folder),
+            search_path=os.getcwd(),
+        )
         self._folder, self._manifest, self.spec = folder, manifest, spec
 
     @property
@@ -86,7 +93,7 @@ class TrainJob:
 
     def payload(self, model_path: Path, epoch_log: Path) -> TrainPayload:
         """What to give to the workers. Rank 0 writes the model, and a line per epoch to the log for whoever watches."""
-        return TrainPayload(self._folder, self._manifest, self.spec, model_path, epoch_log)
+        return TrainPayload(self._folder, self._manifest, self.spec, model_path, epoch_log, os.getcwd())
 
 
 def train_worker(payload: TrainPayload, meter: TaskMeter, gang: GangContext) -> TrainOutcome:
@@ -122,7 +129,10 @@ class _Trainer:
         self._spec = payload.spec
         self._shape = image_shape_of(payload.manifest, payload.folder)
         self._model = build_model(
-            payload.spec.model, num_classes=len(payload.manifest.classes), image_shape=self._shape
+            payload.spec.model,
+            num_classes=len(payload.manifest.classes),
+            image_shape=self._shape,
+            search_path=payload.search_path,
         )
         train_shards, test_shards = (split_shards(payload.manifest, split) for split in ("train", "test"))
         share = {"rank": gang.rank, "world_size": gang.world_size}
@@ -241,7 +251,6 @@ def _process_group(gang: GangContext) -> Iterator[None]:
         yield
         return
     import datetime
-    import os
     import socket
     import sys
 
@@ -266,9 +275,10 @@ def _process_group(gang: GangContext) -> Iterator[None]:
     dist.init_process_group("gloo", store=store, rank=gang.rank, world_size=gang.world_size, timeout=timeout)
     try:
         yield
-    except NodewiseError:
-        raise
     except RuntimeError as error:
-        raise JobFailedError(f"rank {gang.rank} lost the other workers: {str(error).splitlines()[0]}") from error
+        # gloo has no error of its own for a connection that broke; the message begins with the place in its source.
+        if "gloo" not in str(error):
+            raise
+        raise WorkerLostError(f"rank {gang.rank} lost the other workers: {str(error).splitlines()[0]}") from error
     finally:
         dist.destroy_process_group()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shlex
 import shutil
@@ -152,7 +153,9 @@ def _check_jobs(spec: CompareSpec, source: ImageSource) -> None:
     """Find out before anything is started what would go wrong after the first stage."""
     size = PrepareJob(source, Path(), spec.jobs.prepare).size
     if size is not None:
-        build_model(spec.jobs.train.model, num_classes=len(source.classes), image_shape=(3, size, size))
+        shape = (3, size, size)
+        model = spec.jobs.train.model
+        build_model(model, num_classes=len(source.classes), image_shape=shape, search_path=os.getcwd())
 
 
 @dataclass(frozen=True, slots=True)

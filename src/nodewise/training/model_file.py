@@ -73,14 +73,19 @@ def read_model_info(path: Path) -> ModelInfo:
         raise CorruptFileError(str(path), f"not a model that nodewise wrote ({type(error).__name__})") from None
 
 
-def load_model(path: Path) -> tuple[nn.Module, ModelInfo]:
+def load_model(path: Path, *, search_path: str = "") -> tuple[nn.Module, ModelInfo]:
     """The trained network, ready to score, and what its file says.
+
+    Args:
+        search_path: As in :func:`~nodewise.training.models.build_model`.
 
     Raises:
         InputError, CorruptFileError: As :func:`read_model_info`; also when the weights do not fit the network.
     """
     info = read_model_info(path)
-    network = build_model(info.model, num_classes=len(info.classes), image_shape=info.image_shape)
+    network = build_model(
+        info.model, num_classes=len(info.classes), image_shape=info.image_shape, search_path=search_path
+    )
     try:
         network.load_state_dict(safetensors.torch.load_file(path))
     except (safetensors.SafetensorError, RuntimeError) as error:
