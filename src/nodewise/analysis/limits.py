@@ -60,7 +60,7 @@ def find_limits(scenario: ScenarioResult, baseline: ScenarioResult, *, machine_c
 
 def _start_up(scenario: ScenarioResult) -> Iterator[Limit]:
     share = scenario.start_up_seconds / scenario.seconds
-    yield Limit(kind=LimitKind.START_UP, share=share, text=f"start-up, {share * 100:.0f} % of its billed time")
+    yield Limit(kind=LimitKind.START_UP, share=share, text=f"start-up ({share * 100:.0f} % of its billed time)")
 
 
 def _few_tasks(scenario: ScenarioResult) -> Iterator[Limit]:
@@ -104,8 +104,8 @@ def _waiting(scenario: ScenarioResult, baseline: ScenarioResult, machine_cores: 
     # Of the baseline itself no stage gained anything; then the longest.
     stage = min(stages, key=lambda stage: (before[stage.name] / stage.seconds, -stage.seconds))
     busy = _busy(stage, scenario, machine_cores)
-    place = f"in {stage.name}, which gained least," if scenario.name != baseline.name else f"in {stage.name}"
-    words = f"the cores computed {busy * 100:.0f} % of the time and else waited (communication, scheduling)"
+    place = f"waiting in {stage.name}" + (", which gained least" if scenario.name != baseline.name else "")
+    words = f"(the cores computed {busy * 100:.0f} % of the time; the rest was communication or scheduling)"
     yield Limit(
         kind=LimitKind.WAITING,
         share=max(0.0, 1 - busy) * stage.seconds / scenario.seconds,

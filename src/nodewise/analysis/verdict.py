@@ -10,11 +10,12 @@ from nodewise.analysis.ratios import overlap, speedup_range
 from nodewise.core.units import format_duration, format_ratio, format_usd
 from nodewise.specs.results import ComparisonResult, ScenarioResult
 
-__all__ = ["write_verdict"]
+__all__ = ["ACCURACY_MATTERS", "write_verdict"]
 
 SAME_WITHIN = 0.05
 """Single runs that differ by less than this are not told apart: nothing is known of their spread."""
 ACCURACY_MATTERS = 0.02
+"""Accuracies that differ by no more than this are not told apart: the weights differ from run to run."""
 NEARLY_IDEAL = 0.9
 """Efficiency from which on nothing is said to have held a scenario back."""
 NAMED_ALTERNATIVES = 5
@@ -215,7 +216,7 @@ def _subject(comparison: ComparisonResult) -> ScenarioResult:
 
 
 def _explain(subject: ScenarioResult, comparison: ComparisonResult) -> str:
-    """What limited the scenario, and what more data would do: one sentence."""
+    """What limited the scenario, and what more data would do."""
     partner = _partner(subject, comparison)
     efficiency = ratios.efficiency(partner, subject) or 0.0
     limits = find_limits(subject, partner, machine_cores=comparison.machine_cores)[:2]
@@ -227,8 +228,7 @@ def _explain(subject: ScenarioResult, comparison: ComparisonResult) -> str:
     # More data makes more tasks, so nothing follows where there were too few.
     if not any(limit.kind is LimitKind.FEW_TASKS for limit in limits):
         clauses.append(_more_data(subject, partner))
-    sentence = "; ".join(filter(None, clauses))
-    return f"{sentence[0].upper()}{sentence[1:]}." if sentence else ""
+    return " ".join(f"{clause[0].upper()}{clause[1:]}." for clause in clauses if clause)
 
 
 def _more_data(subject: ScenarioResult, partner: ScenarioResult) -> str:

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from nodewise.analysis.ratios import cost_per_1000, speedup_range
+from nodewise.analysis.verdict import ACCURACY_MATTERS
 from nodewise.core.files import write_atomic
 from nodewise.core.units import format_bytes, format_count, format_duration
 from nodewise.report import text
@@ -141,15 +142,20 @@ def _row(scenario: ScenarioResult, comparison: ComparisonResult) -> dict[str, An
         "cost_ratio": comparison.cost_ratio.get(scenario.name),
         "retries": sum(stage.retries for stage in scenario.stages),
         "marks": {
-            name: _mark(value(scenario), value(baseline), [value(one) for one in comparison.scenarios])
+            name: _mark(
+                value(scenario),
+                value(baseline),
+                [value(one) for one in comparison.scenarios],
+                least=ACCURACY_MATTERS if name == "accuracy" else 0.0,
+            )
             for name, value in columns.items()
         },
     }
 
 
-def _mark(value: float | None, reference: float | None, values: Iterable[float | None]) -> str:
+def _mark(value: float | None, reference: float | None, values: Iterable[float | None], *, least: float) -> str:
     known = [one for one in values if one is not None]
-    if value is None or len(set(known)) < 2:
+    if value is None or not known or max(known) - min(known) <= least:
         return ""
     if value == max(known):
         return "best"
