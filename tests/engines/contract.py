@@ -92,6 +92,13 @@ class EngineContract:
         assert [result.value for result in results] == [["rank 0", "rank 1", "rank 2"]] * 3
         assert [result.record.retries for result in results] == [1, 1, 1]
 
+    def test_members_that_miss_another_do_not_fail_before_its_end_is_known(
+        self, engine: Engine, tmp_path: Path
+    ) -> None:
+        results = engine.gang("miss", tasks.gang_misses_rank_one, str(tmp_path))
+        assert [result.value for result in results] == [0, 1, 2]
+        assert [result.record.retries for result in results] == [1, 1, 1]
+
     def test_a_gang_whose_member_always_dies_is_given_up(self, engine: Engine, tmp_path: Path) -> None:
         with pytest.raises(WorkerLostError):
             engine.gang("die", tasks.gang_dies_always, str(tmp_path))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import psutil
 
-__all__ = ["MARK", "marked_processes"]
+__all__ = ["MARK", "LeftOver", "marked_processes"]
+
+LeftOver = Callable[[], list[psutil.Process]]
 
 MARK = "NODEWISE_TEST_MARK"
 

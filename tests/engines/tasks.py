@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from nodewise.core.errors import SpecError
+from nodewise.core.errors import SpecError, WorkerLostError
 from nodewise.metering.meter import TaskMeter
 from nodewise.specs.gang import GangContext
 
@@ -164,6 +164,19 @@ def gang_dies_once(folder: str, _meter: TaskMeter, gang: GangContext) -> list[st
         mark(folder)
         die()
     return gang.all_gather(f"rank {gang.rank}")
+
+
+def gang_misses_rank_one(folder: str, _meter: TaskMeter, gang: GangContext) -> int:
+    """Rank 1 dies the first time, but only after the others have given it up."""
+    marker = Path(folder) / "died"
+    gang.all_gather("here")
+    if marker.exists():
+        return gang.rank
+    if gang.rank != 1:
+        raise WorkerLostError(f"rank {gang.rank} misses rank 1")
+    time.sleep(1)
+    die_once(marker)
+    return gang.rank
 
 
 def gang_dies_always(folder: str, _meter: TaskMeter, gang: GangContext) -> list[str]:

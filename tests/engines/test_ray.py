@@ -14,7 +14,8 @@ from nodewise.core.errors import MissingDependencyError, PortInUseError
 
 from .clusters import on_cluster, on_no_cluster
 from .contract import EngineContract
-from .lifecycle import EngineLifecycle, LeftOver
+from .lifecycle import EngineLifecycle
+from .processes import LeftOver
 
 
 @on_cluster("ray", 3)

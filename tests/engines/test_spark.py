@@ -19,7 +19,8 @@ from nodewise.specs.cluster import ClusterSpec
 
 from .clusters import on_cluster, on_no_cluster
 from .contract import EngineContract
-from .lifecycle import EngineLifecycle, LeftOver
+from .lifecycle import EngineLifecycle
+from .processes import LeftOver
 
 
 @on_cluster("spark", 3)

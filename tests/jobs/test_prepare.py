@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.engines.clusters import cluster_param, on_cluster
+from tests.engines.tasks import DiesAfterwards
 
 import nodewise
 from nodewise.core.errors import CorruptFileError, JobFailedError, SourceError
@@ -23,9 +25,6 @@ from nodewise.specs.job import PrepareSpec
 from nodewise.specs.results import PrepareResult
 from nodewise.specs.run import RunStatus
 from nodewise.workspace import Workspace
-
-from ..engines.clusters import cluster_param, on_cluster
-from ..engines.tasks import DiesAfterwards
 
 SPEC = PrepareSpec(size=32, sample=0.11, shard_records=20, seed=3)
 """Ten shards of 198 digits."""

@@ -9,6 +9,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from tests.engines.clusters import cluster_param
+from tests.engines.tasks import DiesAfterwards
 
 import nodewise
 from nodewise.core.errors import CorruptFileError, InputError, SourceError
@@ -20,9 +22,6 @@ from nodewise.specs.results import ScoreResult
 from nodewise.training.model_file import ModelInfo, save_model
 from nodewise.training.models import build_model
 from nodewise.workspace import Workspace
-
-from ..engines.clusters import cluster_param
-from ..engines.tasks import DiesAfterwards
 
 Score = Callable[..., ScoreResult]
 Rows = list[dict[str, Any]]

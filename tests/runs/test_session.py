@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
+from tests.engines import tasks
+from tests.engines.processes import MARK, LeftOver, marked_processes
 
 from nodewise.core.errors import JobFailedError, PortInUseError
 from nodewise.core.progress import SILENT, SilentProgress
@@ -18,9 +18,6 @@ from nodewise.runs.session import open_session
 from nodewise.specs.cluster import ClusterSpec
 from nodewise.specs.run import RunRecord, RunStatus
 from nodewise.workspace import Workspace
-
-from ..engines import tasks
-from ..engines.processes import MARK, marked_processes
 
 CLUSTER = ClusterSpec(engine="local", nodes=2, cores_per_node=1, node_type="m5.xlarge")
 PRICE = Price(usd_per_node_hour=Decimal("0.36"), note="for the test")
@@ -37,10 +34,10 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 @pytest.fixture
-def left_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[], list[psutil.Process]]]:
+def left_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> LeftOver:
     """Tells which processes that the test began are still there."""
     monkeypatch.setenv(MARK, str(tmp_path))
-    yield lambda: marked_processes(str(tmp_path))
+    return lambda: marked_processes(str(tmp_path))
 
 
 def stored(workspace: Workspace) -> RunRecord:
@@ -48,9 +45,7 @@ def stored(workspace: Workspace) -> RunRecord:
     return run
 
 
-def test_a_finished_run_is_kept_with_stages_tasks_and_result(
-    workspace: Workspace, left_over: Callable[[], list[psutil.Process]]
-) -> None:
+def test_a_finished_run_is_kept_with_stages_tasks_and_result(workspace: Workspace, left_over: LeftOver) -> None:
     with open_session(
         workspace, "prepare", CLUSTER, SILENT, scenario="two", experiment="first", tags={"team": "a"}
     ) as session:
@@ -64,7 +59,6 @@ def test_a_finished_run_is_kept_with_stages_tasks_and_result(
         assert left_over() != []
     assert left_over() == []
     run = stored(workspace)
-    assert run == session.run.__class__(**{**_fields(session.run), "ended_at": run.ended_at})
     assert run.status is RunStatus.FINISHED
     assert run.error is None
     assert (run.command, run.scenario, run.experiment, run.tags) == ("prepare", "two", "first", {"team": "a"})
@@ -77,14 +71,10 @@ def test_a_finished_run_is_kept_with_stages_tasks_and_result(
     assert run.cluster_s >= run.start_up_s + sum(stage.wall_s for stage in run.stages)
     assert "python" in run.provenance
     kept = workspace.read_tasks(run.run_id)
-    assert [(task.stage, task.task) for task in kept if task.stage == "burn"] == [("burn", 0), ("burn", 1)] or [
-        (task.stage, task.task) for task in kept if task.stage == "burn"
-    ] == [("burn", 1), ("burn", 0)]
-    assert len(kept) == 7
-
-
-def _fields(run: RunRecord) -> dict[str, Any]:
-    return {name: getattr(run, name) for name in RunRecord.__slots__}
+    assert sorted((task.stage, task.task) for task in kept) == [
+        *(("burn", number) for number in range(2)),
+        *(("squares", number) for number in range(5)),
+    ]
 
 
 def test_the_cost_is_nodes_times_price_times_billed_time(workspace: Workspace) -> None:
@@ -97,18 +87,20 @@ def test_the_cost_is_nodes_times_price_times_billed_time(workspace: Workspace) -
 
 
 def test_a_failed_task_fails_the_run_and_keeps_what_was_done(
-    workspace: Workspace, tmp_path: Path, left_over: Callable[[], list[psutil.Process]]
+    workspace: Workspace, tmp_path: Path, left_over: LeftOver
 ) -> None:
     attempts = tmp_path / "attempts"
     attempts.mkdir()
-    with (
-        pytest.raises(JobFailedError, match="number 1 fails") as caught,
-        open_session(workspace, "prepare", CLUSTER, SILENT, price=PRICE) as session,
-    ):
-        with session.stage("before") as stage:
-            stage.map(tasks.square, range(3))
-        with session.stage("fails") as stage:
-            stage.map(tasks.fail_on_one, [(number, str(attempts)) for number in range(2)])
+
+    def run_two_stages() -> None:
+        with open_session(workspace, "prepare", CLUSTER, SILENT, price=PRICE) as session:
+            with session.stage("before") as stage:
+                stage.map(tasks.square, range(3))
+            with session.stage("fails") as stage:
+                stage.map(tasks.fail_on_one, [(number, str(attempts)) for number in range(2)])
+
+    with pytest.raises(JobFailedError, match="number 1 fails") as caught:
+        run_two_stages()
     assert left_over() == []
     run = stored(workspace)
     assert run.status is RunStatus.FAILED
@@ -119,7 +111,7 @@ def test_a_failed_task_fails_the_run_and_keeps_what_was_done(
     assert run.cost_usd > 0
 
 
-def test_a_bug_of_ours_fails_the_run_too(workspace: Workspace, left_over: Callable[[], list[psutil.Process]]) -> None:
+def test_a_bug_of_ours_fails_the_run_too(workspace: Workspace, left_over: LeftOver) -> None:
     with pytest.raises(KeyError), open_session(workspace, "prepare", CLUSTER, SILENT):
         raise KeyError("missing")
     assert left_over() == []
@@ -128,7 +120,7 @@ def test_a_bug_of_ours_fails_the_run_too(workspace: Workspace, left_over: Callab
     assert run.error == {"code": "internal", "message": "KeyError: 'missing'", "hint": None}
 
 
-def test_an_interrupted_run_is_killed(workspace: Workspace, left_over: Callable[[], list[psutil.Process]]) -> None:
+def test_an_interrupted_run_is_killed(workspace: Workspace, left_over: LeftOver) -> None:
     with pytest.raises(KeyboardInterrupt), open_session(workspace, "prepare", CLUSTER, SILENT):
         raise KeyboardInterrupt
     assert left_over() == []
@@ -138,9 +130,7 @@ def test_an_interrupted_run_is_killed(workspace: Workspace, left_over: Callable[
     assert run.error["code"] == "interrupted"
 
 
-def test_a_cluster_that_does_not_start_is_a_failed_run(
-    workspace: Workspace, left_over: Callable[[], list[psutil.Process]]
-) -> None:
+def test_a_cluster_that_does_not_start_is_a_failed_run(workspace: Workspace, left_over: LeftOver) -> None:
     with socket.create_server(("127.0.0.2", 0)) as taken:
         port = taken.getsockname()[1]
         cluster = ClusterSpec(engine="ray", nodes=2, port=port)

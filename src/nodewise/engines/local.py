@@ -44,7 +44,8 @@ class LocalEngine:
 
     def start(self) -> None:
         self._pool = self._new_pool(self._cluster.slots, self._cluster.cores_per_node)
-        wait([self._pool.submit(os.getpid) for _ in range(self._cluster.slots)])
+        # Long enough that no worker is free again before each has had its task.
+        wait([self._pool.submit(time.sleep, 0.1) for _ in range(self._cluster.slots)])
 
     def map(self, stage: str, function: TaskFunction, partitions: Sequence[Any]) -> Iterator[TaskResult]:
         attempts = Attempts(stage)
@@ -141,15 +142,15 @@ class LocalEngine:
         return ProcessPoolExecutor(
             max_workers=workers,
             initializer=_enter_node,
-            initargs=(slots,),
+            initargs=(slots, os.getpid()),
             env={"OMP_NUM_THREADS": str(threads), "LOKY_MAX_MEMORY_LEAK_SIZE": NO_LIMIT},
         )
 
 
-def _enter_node(slots: Any) -> None:
+def _enter_node(slots: Any, parent: int) -> None:
     # Ctrl-C reaches the whole process group; the driver alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    exit_with_parent()
+    exit_with_parent(parent)
     os.environ[NODE_VARIABLE] = slots.get()
 
 

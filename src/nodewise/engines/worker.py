@@ -49,9 +49,8 @@ def _as_job_failure(raised: Exception, stage: str) -> JobFailedError:
     )
 
 
-def exit_with_parent() -> None:
-    """End this process when the one that started it is gone, however that one ended."""
-    parent = os.getppid()
+def exit_with_parent(parent: int) -> None:
+    """End this process when the one that started it is gone, however and however early that one ended."""
 
     def watch() -> None:
         while os.getppid() == parent:
