@@ -1,4 +1,5 @@
 from dataclasses import replace
+
 from nodewise.analysis.compare import compare_scenarios
 from nodewise.specs.results import ScenarioResult, StageResult
 
