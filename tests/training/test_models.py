@@ -22,10 +22,10 @@ def net(num_classes, image_shape):
 
 @pytest.fixture
 def user_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[UserModule]:
-    """Writes the source of the module ``my_networks``, which can then be imported."""
+    """Writes the source of the module ``their_networks``, which can then be imported."""
     monkeypatch.syspath_prepend(tmp_path)
-    yield (tmp_path / "my_networks.py").write_text
-    sys.modules.pop("my_networks", None)
+    yield (tmp_path / "their_networks.py").write_text
+    sys.modules.pop("their_networks", None)
 
 
 def build(name: str, num_classes: int = 10, side: int = 32) -> torch.nn.Module:
@@ -57,7 +57,7 @@ def test_images_too_small_for_the_cnn_are_refused(height: int, width: int) -> No
 
 def test_a_users_network_is_built_for_the_data(user_module: UserModule) -> None:
     user_module(LINEAR)
-    network = build("my_networks:net", num_classes=7, side=10)
+    network = build("their_networks:net", num_classes=7, side=10)
     assert network(torch.zeros(4, 3, 10, 10)).shape == (4, 7)
     assert network.training
 
@@ -66,14 +66,14 @@ def test_a_users_network_is_built_for_the_data(user_module: UserModule) -> None:
     ("source", "error", "message"),
     [
         ("def net(classes): ...", InputError, "does not take num_classes and image_shape"),
-        ("def other(): ...", InputError, "module my_networks has no .*'net'"),
-        ("net = 3", InputError, "module my_networks has no .*'net'"),
+        ("def other(): ...", InputError, "module their_networks has no .*'net'"),
+        ("net = 3", InputError, "module their_networks has no .*'net'"),
         ("def net(num_classes, image_shape): return 'net'", JobFailedError, "returned str, not an nn.Module"),
         (LINEAR.replace("width, num_classes", "width, 3"), JobFailedError, r"to .*\(1, 3\); expected .*\(1, 10\)"),
         ("import no_such_package", MissingDependencyError, "No module named 'no_such_package'"),
         ("def net(num_classes, image_shape): return 1 / 0", JobFailedError, "ZeroDivisionError"),
         ("1 / 0", JobFailedError, "ZeroDivisionError"),
-        (LINEAR.replace("channels * height * width", "7"), JobFailedError, "my_networks:net"),
+        (LINEAR.replace("channels * height * width", "7"), JobFailedError, "their_networks:net"),
     ],
     ids=[
         "wrong signature",
@@ -92,15 +92,15 @@ def test_a_users_network_that_does_not_fit_is_refused_in_one_line(
 ) -> None:
     user_module(source)
     with pytest.raises(error, match=message) as caught:
-        build("my_networks:net")
+        build("their_networks:net")
     assert "\n" not in caught.value.message
 
 
 def test_what_a_users_network_raises_is_located(user_module: UserModule, tmp_path: Path) -> None:
     user_module("def net(num_classes, image_shape):\n    return 1 / 0\n")
     with pytest.raises(JobFailedError) as caught:
-        build("my_networks:net")
-    assert caught.value.where == f"{tmp_path / 'my_networks.py'}:2"
+        build("their_networks:net")
+    assert caught.value.where == f"{tmp_path / 'their_networks.py'}:2"
 
 
 def test_a_users_module_is_found_where_the_user_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
