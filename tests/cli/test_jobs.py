@@ -144,6 +144,9 @@ def test_an_interrupted_command_leaves_no_process_and_a_killed_run(
         time.sleep(0.05)
     assert list(log.glob("*/epochs.jsonl")), "training did not begin"
     os.killpg(process.pid, number)
+    # Impatience does not cut the cleaning up off.
+    time.sleep(0.1)
+    os.killpg(process.pid, number)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 128 + number
     assert b"Traceback" not in errors

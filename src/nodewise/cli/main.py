@@ -69,7 +69,7 @@ def main() -> None:
     # Names of files need not be valid text; they are shown with escapes then.
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    _unwind_on(signal.SIGTERM, signal.SIGHUP)
+    _unwind_on(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     sys.exit(_run(sys.argv[1:]))
 
 
@@ -83,18 +83,16 @@ class _Signalled(SystemExit):
 
 def _unwind_on(*signals: signal.Signals) -> None:
     """Turn these signals into an exception, so that whatever was started is stopped on the way out."""
-    is_leaving = False
 
     def leave(number: int, _frame: FrameType | None) -> None:
-        nonlocal is_leaving
-        # Once: a second one would cut off the cleaning up that the first has begun.
-        if not is_leaving:
-            is_leaving = True
-            raise _Signalled(128 + number)
+        # Once: a second signal would cut off the cleaning up that the first has begun, or the exit after it.
+        for other in signals:
+            signal.signal(other, signal.SIG_IGN)
+        raise KeyboardInterrupt if number == signal.SIGINT else _Signalled(128 + number)
 
     for number in signals:
         # What the parent process chose to ignore (nohup) stays ignored.
-        if signal.getsignal(number) is signal.SIG_DFL:
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, leave)
 
 

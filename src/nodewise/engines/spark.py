@@ -7,10 +7,12 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -148,7 +150,7 @@ class SparkEngine:
         from pyspark import SparkConf, SparkContext
         from pyspark.java_gateway import launch_gateway
 
-        with _environment(environment), (folder / "driver.log").open("wb") as log:
+        with _environment(environment), _own_ctrl_c(), (folder / "driver.log").open("wb") as log:
             try:
                 self._gateway = launch_gateway(popen_kwargs={"stdout": log, "stderr": log})
                 return SparkContext(conf=SparkConf().setMaster(master), gateway=self._gateway)
@@ -354,6 +356,17 @@ def _environment(settings: dict[str, str]) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+@contextlib.contextmanager
+def _own_ctrl_c() -> Iterator[None]:
+    # A new SparkContext takes SIGINT for itself; what Ctrl-C means is for the caller to say.
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
 
 
 def _end_gateway(gateway: Any) -> None:

@@ -111,7 +111,8 @@ def train_worker(payload: TrainPayload, meter: TaskMeter, gang: GangContext) -> 
         gang.all_gather("failed")
         raise
     if "failed" in gang.all_gather("ready"):
-        raise JobFailedError("another worker failed while it was getting ready")
+        # As with a worker that is lost later, its own error tells why.
+        raise WorkerLostError("another worker failed while it was getting ready")
     with _process_group(gang):
         return trainer.run()
 

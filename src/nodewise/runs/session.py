@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -52,15 +51,16 @@ class Session:
         self._progress.stage(f"start {self._engine.name}, {nodes} node{'s' if nodes > 1 else ''}")
         self._began = time.perf_counter()
         self._engine.start()
-        self.start_up_s = self._elapsed()
+        self.start_up_s = self.cluster_s
         self._progress.done()
 
-    def stop(self) -> float:
-        """Stop the cluster and return the billed seconds."""
+    def stop(self) -> None:
+        """Stop the cluster."""
         self._engine.stop()
-        return self._elapsed()
 
-    def _elapsed(self) -> float:
+    @property
+    def cluster_s(self) -> float:
+        """Billed seconds so far."""
         return time.perf_counter() - self._began if self._began else 0.0
 
     @contextmanager
@@ -146,25 +146,34 @@ def open_session(
         status, error = _judge(raised)
         raise
     finally:
-        cluster_s = session.stop()
-        cost = _price_of(price, cluster, cluster_s)
-        workspace.write_tasks(run.run_id, session.tasks)
-        session.run = replace(
-            run,
-            status=status,
-            cluster_s=cluster_s,
-            start_up_s=session.start_up_s,
-            cost_usd=cost,
-            accuracy=session.accuracy,
-            stages=tuple(session.stages),
-            error=error,
-            result=session.result,
-        )
-        workspace.finish_run(session.run)
+        try:
+            session.stop()
+        finally:
+            _keep(workspace, session, status, error, price)
 
 
-def _price_of(price: Price | None, cluster: ClusterSpec, cluster_s: float) -> Decimal | None:
-    return None if price is None else cost_usd(price.usd_per_node_hour, cluster.nodes, cluster_s)
+def _keep(
+    workspace: Workspace,
+    session: Session,
+    status: RunStatus,
+    error: dict[str, str | None] | None,
+    price: Price | None,
+) -> None:
+    """Store what happened in the run, and how it ended."""
+    run, cluster_s = session.run, session.cluster_s
+    workspace.write_tasks(run.run_id, session.tasks)
+    session.run = replace(
+        run,
+        status=status,
+        cluster_s=cluster_s,
+        start_up_s=session.start_up_s,
+        cost_usd=None if price is None else cost_usd(price.usd_per_node_hour, run.cluster.nodes, cluster_s),
+        accuracy=session.accuracy,
+        stages=tuple(session.stages),
+        error=error,
+        result=session.result,
+    )
+    workspace.finish_run(session.run)
 
 
 def _judge(raised: BaseException) -> tuple[RunStatus, dict[str, str | None]]:
