@@ -14,7 +14,7 @@ import pytest
 
 from nodewise.core.errors import MissingDependencyError, PortInUseError
 from nodewise.engines.registry import create_engine
-from nodewise.engines.spark import require_java
+from nodewise.engines.spark import _local_master, require_java
 from nodewise.specs.cluster import ClusterSpec
 
 from .clusters import on_cluster, on_no_cluster
@@ -134,3 +134,17 @@ def test_a_java_that_is_new_enough_is_taken(tmp_path: Path, monkeypatch: pytest.
     before = dict(os.environ)
     require_java()
     assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ("local", "local[1,4]"),
+        ("local[3]", "local[3,4]"),
+        ("local[*]", "local[*,4]"),
+        ("local[2,1]", "local[2,1]"),
+    ],
+)
+def test_a_local_master_that_does_not_say_otherwise_retries_lost_tasks(given: str, wanted: str) -> None:
+    assert _local_master(given) == wanted
+    assert ClusterSpec(engine="spark", address=given).emulated

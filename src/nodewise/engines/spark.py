@@ -84,9 +84,9 @@ class SparkEngine:
         master = self._cluster.address
         if master is None and self._cluster.nodes > 1:
             master = self._start_cluster(self._folder, environment)
-        elif master is None:
+        elif master is None or master.startswith("local"):
             environment[NODE_VARIABLE] = "node-0"
-            master = f"local[{self._cluster.cores_per_node},{MAX_TASK_FAILURES}]"
+            master = _local_master(master or f"local[{self._cluster.cores_per_node}]")
         self._context = self._connect(self._folder, master, environment)
         # The first job waits until all nodes have registered, so this returns when the cluster is whole.
         slots = self._cluster.slots
@@ -226,6 +226,12 @@ class SparkEngine:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
+
+
+def _local_master(master: str) -> str:
+    """``local``, ``local[4]`` or ``local[*]`` with the number of attempts, which local mode reads from nowhere else."""
+    threads = re.fullmatch(r"local(?:\[(\d+|\*)\])?", master)
+    return f"local[{threads.group(1) or 1},{MAX_TASK_FAILURES}]" if threads else master
 
 
 def require_java() -> None:

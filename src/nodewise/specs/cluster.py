@@ -42,7 +42,7 @@ class ClusterSpec:
             or Ray nodes, each with ``cores_per_node`` slots.
         cores_per_node: Task slots per node, and threads of a training worker.
         node_type: Name in the table of node types, for the price; None: no price.
-        address: A cluster that exists already: a Spark master URL or a Ray address.
+        address: A cluster that exists already, a Spark master URL or a Ray address; or one of Spark's ``local[...]``.
         port: Port of the emulated cluster's Spark master or Ray head; None: any free one.
     """
 
@@ -55,8 +55,11 @@ class ClusterSpec:
 
     @property
     def emulated(self) -> bool:
-        """Whether this machine stands in for the nodes, which is so unless a cluster's address is given."""
-        return self.address is None
+        """Whether this machine stands in for the nodes, which is so unless a cluster's address is given.
+
+        Spark's ``local[...]`` masters are this machine too.
+        """
+        return self.address is None or self.address.startswith("local")
 
     @property
     def slots(self) -> int:
