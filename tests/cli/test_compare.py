@@ -134,12 +134,13 @@ def test_a_wrong_file_is_one_line_with_its_place(cli: Any, tmp_path: Path, text:
 
 
 @pytest.mark.xdist_group("demo")
+@pytest.mark.timeout(700)
 def test_the_demo_runs_on_spark_and_ray_and_its_report_opens_without_network(
     cli: Any, read_json: Any, mark: Any, tmp_path: Path
 ) -> None:
     if shutil.which("java") is None:
         pytest.skip("the demo's Spark scenarios need Java 17")
-    done = cli("demo", "--json", "out.json", timeout=230)
+    done = cli("demo", "--json", "out.json", timeout=600)
     assert done.returncode == 0, done.stderr
     result = read_json(tmp_path / "out.json")["result"]
     check_contract(result)

@@ -159,8 +159,8 @@ def test_an_interrupted_command_leaves_no_process_and_a_killed_run(
 def test_a_worker_killed_from_outside_changes_no_shard(
     cli: Any, environment: dict[str, str], mark: Any, tmp_path: Path
 ) -> None:
-    assert cli("prepare", "digits", "undisturbed", "--size", "96", "--shard-records", "20").returncode == 0
-    command = [sys.executable, "-m", "nodewise", "prepare", "digits", "shards", "--size", "96", "--nodes", "2"]
+    assert cli("prepare", "digits", "undisturbed", "--size", "200", "--shard-records", "20").returncode == 0
+    command = [sys.executable, "-m", "nodewise", "prepare", "digits", "shards", "--size", "200", "--nodes", "2"]
     process = subprocess.Popen(
         [*command, "--shard-records", "20"], cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL
     )
