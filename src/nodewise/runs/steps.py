@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from nodewise.jobs.prepare import PrepareJob
@@ -25,7 +26,7 @@ def run_prepare(session: Session, job: PrepareJob, dest: Path) -> PrepareResult:
         records=stage.records,
         skipped=manifest.skipped,
         classes=manifest.classes,
-        shards=manifest.shards,
+        shards=tuple(replace(shard, path=str(dest / shard.path)) for shard in manifest.shards),
         seconds=stage.wall_s,
         start_up_seconds=session.start_up_s,
         records_per_s=stage.records_per_s,

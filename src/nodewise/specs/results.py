@@ -27,7 +27,7 @@ class SkippedImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardInfo:
-    """One shard file: ``path`` relative to its folder, ``bytes`` its length, ``sha256`` its checksum."""
+    """One shard file: ``path`` (in a manifest the name alone), ``bytes`` its length, ``sha256`` its checksum."""
 
     path: str
     split: str
