@@ -35,8 +35,13 @@ def provenance() -> dict[str, Any]:
         "memory_bytes": psutil.virtual_memory().total,
         "python": platform.python_version(),
         "versions": versions,
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": [_program(), *sys.argv[1:]],
     }
+
+
+def _program() -> str:
+    name = Path(sys.argv[0]).name
+    return "nodewise" if name == "__main__.py" else name
 
 
 def _processor() -> str:
