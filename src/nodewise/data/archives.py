@@ -41,7 +41,7 @@ _DAMAGE = (
     lzma.LZMAError,
     EOFError,
     struct.error,
-    NotImplementedError,
+    NotImplementedError,  # zipfile's word for a compression that it does not know
     ValueError,
     OverflowError,
 )
