@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 __all__ = [
+    "CheckResult",
     "ComparisonResult",
     "EpochResult",
+    "FaultyRecord",
     "PrepareResult",
     "ScenarioResult",
     "ScoreResult",
     "ShardInfo",
     "SkippedImage",
+    "SpeedtestCell",
+    "SpeedtestFit",
+    "SpeedtestMean",
+    "SpeedtestResult",
     "StageResult",
     "TrainResult",
 ]
@@ -181,3 +187,140 @@ class ComparisonResult:
     verdict: str
     report_path: str
     failed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultyRecord:
+    """Where a shard is damaged: ``record`` counts from 0, ``offset`` is the byte at which the record starts.
+
+    Both are None if the file as a whole is at fault (missing, of another length, not as many records as it should).
+    """
+
+    path: str
+    record: int | None
+    offset: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """``records`` is how many were found to be whole; ``classes`` counts them by class name."""
+
+    records: int
+    bad: tuple[FaultyRecord, ...]
+    shards: int = 0
+    classes: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeedtestCell:
+    """One measurement: ``batch_count`` batches of ``batch_size`` images read from a source by a reader.
+
+    Attributes:
+        source: What was read, by name.
+        reader: ``nodewise``, ``tf.data``, ``torch``, ``webdataset`` or ``ray.data``.
+        repeat: Number of the repetition, from 0.
+        records: Images that were delivered.
+        short: Fewer than ``batch_size * batch_count`` were; then there is no rate.
+        seconds: From asking for the first batch to having the last one; without ``start_seconds``.
+        records_per_s: None if short.
+        from_cache: Share of the bytes used that came from the page cache, 0 to 1; None where it cannot be measured.
+        bytes: Of the records as they are stored.
+        pixel_bytes: Of the arrays that were delivered.
+        device_bytes: Read from the storage device meanwhile, read-ahead included; None where it cannot be measured.
+        ids_sha256: Over the ids of the records in order of delivery, one to a line.
+        start_seconds: Opening the reader (import of its library apart), before the first batch was asked for.
+        node: Where it ran.
+    """
+
+    source: str
+    reader: str
+    batch_size: int
+    batch_count: int
+    repeat: int
+    records: int
+    short: bool
+    seconds: float
+    records_per_s: float | None
+    from_cache: float | None
+    bytes: int
+    pixel_bytes: int
+    device_bytes: int | None
+    ids_sha256: str
+    start_seconds: float
+    node: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeedtestMean:
+    """Mean rate of the cells of a source and reader at one value of a parameter; short cells are left out.
+
+    ``parameter`` is ``batch_size``, ``batch_count``, ``records`` (batch size x batch count), ``repeat`` or ``all``
+    (then ``value`` is 0); ``n`` the number of cells.
+    """
+
+    source: str
+    reader: str
+    parameter: str
+    value: int
+    records_per_s: float
+    n: int
+    records_per_s_sd: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeedtestFit:
+    """A model fitted to the cells of a source and reader by least squares.
+
+    Attributes:
+        formula: Such as ``records_per_s = a + b * batch_size`` or ``seconds = start + per_record * records +
+            per_batch * batches``.
+        coefficients, standard_errors: By the names in the formula, in the units that it implies.
+        r2: Share of the variance of the formula's left side that it explains.
+        cv_error: Root mean square of the relative error of the predicted rate on settings left out of the fit.
+        best: The smallest ``cv_error`` of this source and reader.
+    """
+
+    source: str
+    reader: str
+    formula: str
+    coefficients: dict[str, float]
+    standard_errors: dict[str, float]
+    r2: float
+    cv_error: float
+    n: int
+    best: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeedtestResult:
+    """Cells, what they come to, and one paragraph that says it.
+
+    Attributes:
+        left_out: Readers that were not measured, with the reason, by name.
+        imports_s: Seconds that importing a reader's library took, by reader; None if it was loaded already.
+        ceilings: Upper bounds measured on this machine, in records per second by source: ``decode``, ``read``.
+        order: ``sequential`` or ``parallel``: whether cells ran one after another.
+        cache: ``cold``, ``warm`` or ``as found``.
+        recompute_seconds: On Spark without caching: what measuring again for the averages took.
+    """
+
+    cells: tuple[SpeedtestCell, ...]
+    means: tuple[SpeedtestMean, ...]
+    fits: tuple[SpeedtestFit, ...]
+    sentence: str
+    left_out: dict[str, str] = field(default_factory=dict)
+    imports_s: dict[str, float | None] = field(default_factory=dict)
+    ceilings: dict[str, dict[str, float]] = field(default_factory=dict)
+    order: str = "sequential"
+    cache: str = "as found"
+    engine: str = "local"
+    nodes: int = 1
+    machine_cores: int = 1
+    seconds: float = 0.0
+    start_up_seconds: float = 0.0
+    recompute_seconds: float | None = None
+    report_path: str = ""
+    table_path: str = ""
+    run_id: str = ""
