@@ -6,18 +6,31 @@ The functions below are what the command line calls; importing this package load
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nodewise.api import compare, prepare, score, train
+    from nodewise.api import check_data, compare, data_stats, prepare, score, speedtest, train
 
-__all__ = ["__version__", "compare", "prepare", "score", "train"]
+    __version__: str
 
-__version__ = version("nodewise")
+__all__ = [
+    "__version__",
+    "check_data",
+    "compare",
+    "data_stats",
+    "prepare",
+    "score",
+    "speedtest",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("compare", "prepare", "score", "train"):
+    if name == "__version__":
+        # Every worker imports this package, and finding versions takes longer than all else that it imports.
+        from importlib.metadata import version
+
+        return version("nodewise")
+    if name in __all__:
         return getattr(import_module("nodewise.api"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

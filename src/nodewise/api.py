@@ -6,34 +6,48 @@ unless ``address`` names a cluster. Every call is a run in the workspace.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 from nodewise.core.progress import SILENT, Progress
-from nodewise.data.datasets import resolve_source
-from nodewise.data.shards import read_manifest
-from nodewise.data.sources import open_source
-from nodewise.jobs.prepare import PrepareJob, claim_folder
-from nodewise.jobs.score import ScoreJob, claim_predictions
-from nodewise.jobs.train import TrainJob
 from nodewise.metering.cost import price_cluster
 from nodewise.metering.prices import node_type_names
-from nodewise.runs.compare import run_comparison
-from nodewise.runs.dependencies import require_torch
 from nodewise.runs.machine import machine_cores
-from nodewise.runs.session import Session, open_session
-from nodewise.runs.steps import run_prepare, run_score, run_train
+from nodewise.specs.checks import check_cluster, check_compare, check_prepare, check_score, check_train
 from nodewise.specs.cluster import ClusterSpec, EngineName
-from nodewise.specs.codec import check_cluster, check_compare, check_prepare, check_score, check_train, load_compare
-from nodewise.specs.job import PrepareSpec, ScoreSpec, TrainSpec
-from nodewise.specs.results import ComparisonResult, PrepareResult, ScoreResult, TrainResult
+from nodewise.specs.job import (
+    Encoding,
+    Fit,
+    PrepareSpec,
+    Resample,
+    ScoreSpec,
+    ShardFormat,
+    SpeedtestSpec,
+    Subsampling,
+    TrainSpec,
+)
+from nodewise.specs.results import (
+    CheckResult,
+    ComparisonResult,
+    PrepareResult,
+    ScoreResult,
+    SpeedtestResult,
+    TrainResult,
+)
 from nodewise.specs.scenario import CompareSpec, DatasetSpec
 from nodewise.workspace import Workspace, find_workspace
 
-__all__ = ["RunOptions", "compare", "prepare", "score", "train"]
+if TYPE_CHECKING:
+    from nodewise.data.stats import DataStats
+    from nodewise.runs.session import Session
+
+# Each function imports what its job needs: PyTorch alone takes longer to load than a small `prepare` to run.
+
+__all__ = ["RunOptions", "check_data", "compare", "data_stats", "prepare", "score", "speedtest", "train"]
 
 StrPath = str | PathLike[str]
 
@@ -70,21 +84,33 @@ def prepare(
     dest: StrPath,
     *,
     size: int | None = None,
+    fit: Fit = "cover",
+    resample: Resample = "bilinear",
     sample: float = 1.0,
     test_fraction: float = 0.2,
     seed: int = 0,
+    shard_format: ShardFormat = "tfrecord",
     shard_records: int = 230,
+    shard_bytes: int | None = None,
+    encoding: Encoding | None = None,
     quality: int = 95,
+    subsampling: Subsampling = "444",
+    optimize: bool = False,
+    max_pixels: int = 100_000_000,
+    max_bad: float = 0.01,
     strict: bool = False,
     overwrite: bool = False,
     **options: Unpack[RunOptions],
 ) -> PrepareResult:
-    """Turn a collection of images into TFRecord shards.
+    """Turn a collection of images into shards.
+
+    A run that was cut off goes on where it stopped when the same call is made again.
 
     Args:
         source: A folder with a sub-folder per class, CIFAR-10's batches, an archive of either, or a data set's name.
         dest: Folder for the shards; new or empty, unless ``overwrite`` is set.
-        size, sample, test_fraction, seed, shard_records, quality, strict: See :class:`~nodewise.specs.job.PrepareSpec`.
+        size, fit, resample, sample, test_fraction, seed, shard_format, shard_records, shard_bytes, encoding, quality,
+            subsampling, optimize, max_pixels, max_bad, strict: See :class:`~nodewise.specs.job.PrepareSpec`.
 
     Raises:
         InputError: The request cannot be carried out; nothing was started.
@@ -94,23 +120,39 @@ def prepare(
         >>> nodewise.prepare("digits", "shards", size=32, nodes=2).records  # doctest: +SKIP
         1797
     """
+    from nodewise.data.datasets import resolve_source
+    from nodewise.data.sources import open_source
+    from nodewise.jobs.prepare import PrepareJob
+    from nodewise.jobs.prepare_folder import claim_folder
+    from nodewise.runs.steps import run_prepare
+
     spec = PrepareSpec(
         size=size,
+        fit=fit,
+        resample=resample,
         sample=sample,
         test_fraction=test_fraction,
         seed=seed,
+        shard_format=shard_format,
         shard_records=shard_records,
+        shard_bytes=shard_bytes,
+        encoding=encoding,
         quality=quality,
+        subsampling=subsampling,
+        optimize=optimize,
+        max_pixels=max_pixels,
+        max_bad=max_bad,
         strict=strict,
     )
     check_prepare(spec)
     place = _Place(options)
-    folder = Path(dest).absolute()
     found = open_source(resolve_source(str(source), place.workspace.datasets_dir, Path.cwd(), place.progress))
-    job = PrepareJob(found, folder, spec)
-    claim_folder(folder, overwrite=overwrite)
-    with place.session("prepare") as session:
-        return run_prepare(session, job, folder)
+    job = PrepareJob(found, spec)
+    with claim_folder(Path(dest).absolute(), job.fingerprint(), overwrite=overwrite) as folder:
+        if folder.num_resumed:
+            place.progress.note(f"going on with an earlier run that had done {folder.num_resumed} shards")
+        with place.session("prepare", PrepareJob.modules) as session:
+            return run_prepare(session, job, folder)
 
 
 def train(
@@ -135,6 +177,11 @@ def train(
         InputError: The request cannot be carried out; nothing was started.
         NodewiseError: The run failed; it is in the workspace with its reason.
     """
+    from nodewise.data.shards import read_manifest
+    from nodewise.jobs.train import TrainJob
+    from nodewise.runs.dependencies import require_torch
+    from nodewise.runs.steps import run_train
+
     require_torch()
     spec = TrainSpec(model=model, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
     check_train(spec)
@@ -166,6 +213,11 @@ def score(
         InputError: The request cannot be carried out; nothing was started.
         NodewiseError: The run failed; it is in the workspace with its reason.
     """
+    from nodewise.data.shards import read_manifest
+    from nodewise.jobs.score import ScoreJob, claim_predictions
+    from nodewise.runs.dependencies import require_torch
+    from nodewise.runs.steps import run_score
+
     require_torch()
     spec = ScoreSpec(split=split, batch_size=batch_size)
     check_score(spec)
@@ -200,6 +252,10 @@ def compare(
         InputError: The comparison cannot be carried out; nothing was started.
         NodewiseError: Not one scenario could be run to its end.
     """
+    from nodewise.runs.compare import run_comparison
+    from nodewise.runs.dependencies import require_torch
+    from nodewise.specs.codec import load_compare
+
     require_torch()
     base = Path.cwd()
     if not isinstance(spec, CompareSpec):
@@ -215,6 +271,70 @@ def compare(
     return run_comparison(spec, store, base, Path(report).absolute() if report else None, progress)
 
 
+def speedtest(
+    *data: StrPath,
+    batch_sizes: Sequence[int] = (2, 4, 6, 8),
+    batch_counts: Sequence[int] = (3, 6, 12, 18),
+    repeat: int = 3,
+    readers: Sequence[str] | None = None,
+    size: int = 192,
+    cold: bool | None = None,
+    cache: bool = True,
+    seed: int = 0,
+    report: StrPath | None = None,
+    **options: Unpack[RunOptions],
+) -> SpeedtestResult:
+    """Measure how fast readers deliver images, over batch size x batch count x repetition.
+
+    Args:
+        data: Folders of image files or of shards, archives, or names of data sets.
+        batch_sizes, batch_counts, repeat, readers, size, cold, cache, seed: See
+            :class:`~nodewise.specs.job.SpeedtestSpec`.
+        report: File for the HTML report; None: one in the workspace.
+
+    Raises:
+        InputError: The request cannot be carried out; nothing was started.
+        NodewiseError: The run failed; it is in the workspace with its reason.
+    """
+    from nodewise.runs.speedtest import run_speedtest
+
+    spec = SpeedtestSpec(
+        batch_sizes=tuple(batch_sizes),
+        batch_counts=tuple(batch_counts),
+        repeat=repeat,
+        readers=None if readers is None else tuple(readers),
+        size=size,
+        cold=cold,
+        cache=cache,
+        seed=seed,
+    )
+    place = _Place(options)
+    return run_speedtest(
+        [str(one) for one in data],
+        spec,
+        place.cluster,
+        place.workspace,
+        Path(report).absolute() if report else None,
+        place.progress,
+        price=place.price,
+        tags=place.tags,
+    )
+
+
+def check_data(path: StrPath, *, progress: Progress = SILENT) -> CheckResult:
+    """Check shards: every checksum, image, class and count; see :func:`nodewise.data.check.check_shards`."""
+    from nodewise.data.check import check_shards
+
+    return check_shards(Path(path), progress)
+
+
+def data_stats(path: StrPath, *, progress: Progress = SILENT) -> DataStats:
+    """What is in a folder of shards or of images; see :func:`nodewise.data.stats.collect_stats`."""
+    from nodewise.data.stats import collect_stats
+
+    return collect_stats(Path(path), progress)
+
+
 class _Place:
     """What the options of a call come to: a cluster with its price, and the workspace."""
 
@@ -224,8 +344,8 @@ class _Place:
         workspace = options.get("workspace")
         self.progress = options.get("progress", SILENT)
         self.workspace = Workspace(find_workspace(str(workspace) if workspace else None))
-        self._tags = options.get("tags")
-        self._cluster = ClusterSpec(
+        self.tags = options.get("tags")
+        self.cluster = ClusterSpec(
             engine=options.get("engine", "local"),
             nodes=nodes,
             cores_per_node=max(1, machine_cores() // max(1, nodes)) if cores_per_node is None else cores_per_node,
@@ -233,8 +353,18 @@ class _Place:
             address=options.get("address"),
             port=options.get("port"),
         )
-        check_cluster(self._cluster, node_type_names=node_type_names())
-        self._price = price_cluster(self._cluster)
+        check_cluster(self.cluster, node_type_names=node_type_names())
+        self.price = price_cluster(self.cluster)
 
-    def session(self, command: str) -> AbstractContextManager[Session]:
-        return open_session(self.workspace, command, self._cluster, self.progress, price=self._price, tags=self._tags)
+    def session(self, command: str, modules: Sequence[str] = ()) -> AbstractContextManager[Session]:
+        from nodewise.runs.session import open_session
+
+        return open_session(
+            self.workspace,
+            command,
+            self.cluster,
+            self.progress,
+            modules=modules,
+            price=self.price,
+            tags=self.tags,
+        )

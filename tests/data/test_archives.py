@@ -1,10 +1,13 @@
 """Unpacking archives, honest and hostile."""
 
 import gzip
+import hashlib
 import io
+import os
 import stat
 import tarfile
 import zipfile
+import zlib
 
 import pytest
 
@@ -13,6 +16,7 @@ from nodewise.data import archives
 from nodewise.data.archives import archive_stem, extract_archive
 
 FILES = {"set/daisy/1.jpg": b"one", "set/daisy/2.jpg": b"", "set/großer Löwenzahn/3.jpg": b"three" * 500}
+TEN_GB = 10 << 30
 TAR_MODES = {".tar": "w", ".tar.gz": "w:gz", ".tgz": "w:gz"}
 
 
@@ -95,18 +99,28 @@ def test_name_outside_of_the_folder_is_refused(tmp_path, name, suffix):
     assert_refused(tmp_path, archive, UnsafeFileError, "lies outside")
 
 
+@pytest.mark.parametrize("suffix", [".tar", ".tgz"])
 @pytest.mark.parametrize("target", ["/etc/passwd", "../..", "good.jpg"])
 @pytest.mark.parametrize(
     "kind",
     [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE, b"Z"],
     ids=["symlink", "hard link", "character device", "block device", "fifo", "unknown"],
 )
-def test_links_and_devices_in_a_tar_are_refused(tmp_path, kind, target):
+def test_links_and_devices_in_a_tar_are_refused(tmp_path, kind, target, suffix):
     entries = [("set/good.jpg", b"1"), special("set/link", kind, target), ("set/link/x", b"2")]
-    assert_refused(tmp_path, make_tar(tmp_path / "set.tar", entries), UnsafeFileError, "a link, a device")
+    assert_refused(tmp_path, make(tmp_path / f"set{suffix}", entries), UnsafeFileError, "a link, a device")
 
 
-@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFIFO])
+@pytest.mark.parametrize("suffix", [".tar", ".tgz"])
+def test_file_with_holes_in_a_tar_is_refused(tmp_path, suffix):
+    # Ten gigabytes in a tar of ten kilobytes: a file that is one hole.
+    hole = special("set/hole", tarfile.REGTYPE)
+    hole.pax_headers = {"GNU.sparse.major": "0", "GNU.sparse.map": "0,0", "GNU.sparse.size": str(10 << 30)}
+    archive = make(tmp_path / f"set{suffix}", [hole])
+    assert_refused(tmp_path, archive, UnsafeFileError, "a sparse file")
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK])
 def test_links_and_devices_in_a_zip_are_refused(tmp_path, kind):
     link = zipfile.ZipInfo("set/link")
     link.external_attr = (kind | 0o777) << 16
@@ -118,6 +132,53 @@ def test_links_and_devices_in_a_zip_are_refused(tmp_path, kind):
 def test_bomb_is_refused_by_what_comes_out(tmp_path, suffix):
     archive = make(tmp_path / f"set{suffix}", [(f"{i}.png", bytes(3_000_000)) for i in range(3)])
     assert_refused(tmp_path, archive, UnsafeFileError, "more than 200 times its own size")
+
+
+def test_bomb_of_ten_gigabytes_is_refused_before_it_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "_write_entry", pytest.fail)
+    tgz = tmp_path / "set.tgz"
+    piece = gzip.compress(bytes(TEN_GB // 160))
+    header = tarfile.TarInfo("set/zeros.png")
+    header.size = TEN_GB
+    # Members of a gzip file follow one another.
+    tgz.write_bytes(gzip.compress(header.tobuf()) + piece * 160 + gzip.compress(bytes(1024)))
+    assert_refused(tmp_path, tgz, UnsafeFileError, "more than 200 times its own size")
+    tgz.unlink()
+
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    piece = packer.compress(bytes(TEN_GB // 160)) + packer.flush(zlib.Z_FULL_FLUSH)
+    archive = tmp_path / "set.zip"
+    with zipfile.ZipFile(archive, "w") as container:
+        container.writestr("set/zeros.png", piece * 160 + packer.flush())
+        # Stored as it is; the directory says that it was packed.
+        (info,) = container.infolist()
+        info.compress_type, info.file_size = zipfile.ZIP_DEFLATED, TEN_GB
+    assert_refused(tmp_path, archive, UnsafeFileError, "more than 200 times its own size")
+
+
+@pytest.mark.parametrize("name", [b"", b"set/0001.png"], ids=["no names", "names"])
+def test_zip_of_a_million_entries_is_refused_before_it_is_written(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(archives, "_write_entry", pytest.fail)
+    directory = (b"PK\1\2" + bytes(24) + len(name).to_bytes(2, "little") + bytes(16) + name) * 1_000_000
+    sizes = len(directory).to_bytes(4, "little") + bytes(6)
+    archive = tmp_path / "set.zip"
+    archive.write_bytes(directory + b"PK\5\6" + bytes(4) + b"\xff" * 4 + sizes)
+    assert_refused(tmp_path, archive, UnsafeFileError, "more than 500,000 entries")
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tgz"])
+def test_tar_of_a_million_entries_is_refused(tmp_path, suffix, monkeypatch):
+    count = 1_000_000
+    if os.environ.get("NODEWISE_TEST_ALL") != "1":
+        count //= 500
+        monkeypatch.setattr(archives, "MAX_ENTRIES", archives.MAX_ENTRIES // 500)
+    archive = tmp_path / f"set{suffix}"
+    with archive.open("wb") if suffix == ".tar" else gzip.open(archive, "wb", 1) as stream:
+        for number in range(count):
+            # Names that do not shrink: each has noise enough that the ratio does not speak first.
+            stream.write(tarfile.TarInfo(hashlib.sha256(number.to_bytes(4, "big")).hexdigest()).tobuf())
+        stream.write(bytes(1024))
+    assert_refused(tmp_path, archive, UnsafeFileError, f"more than {archives.MAX_ENTRIES:,} entries")
 
 
 def test_bomb_behind_the_end_of_a_tar_is_refused(tmp_path):

@@ -1,4 +1,4 @@
-"""Decoding, resizing and encoding."""
+"""Decoding and encoding."""
 
 import io
 import struct
@@ -9,34 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from tests.data.pictures import encoded, noise, smooth
 
 from nodewise.data import images
 from nodewise.data.images import (
     ImageError,
+    Scratch,
+    decode,
     decode_image,
     encode_jpeg,
     encode_png,
+    encode_webp,
     image_size,
-    prepare_image,
-    resize_to_fill,
+    orientation,
 )
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
-
-
-def encoded(image, file_format="PNG", **settings):
-    stream = io.BytesIO()
-    image.save(stream, file_format, **settings)
-    return stream.getvalue()
-
-
-def noise(height, width, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
-def smooth(height, width):
-    rows, columns = np.mgrid[0:height, 0:width]
-    return np.stack([rows * 2, columns * 2, rows + columns], axis=-1).astype(np.uint8)
 
 
 def png_of_size(width, height):
@@ -100,10 +88,154 @@ def test_grey_and_cmyk_jpeg_become_rgb():
     assert np.abs(red.astype(int) - RED).max() <= 3
 
 
-def test_exif_orientation_is_not_applied():
+# Rows of the letters in a picture of 2 x 3, as each orientation stores the upright "abc / def".
+STORED = {
+    1: "abc def",
+    2: "cba fed",
+    3: "fed cba",
+    4: "def abc",
+    5: "ad be cf",
+    6: "cf be ad",
+    7: "fc eb da",
+    8: "da eb fc",
+}
+
+
+def letters(text):
+    """A grey value for each letter, as an image whose letters are 16 x 16 pixels, so that JPEG keeps them apart."""
+    rows = [[(ord(letter) - ord("a")) * 40 for letter in row] for row in text.split()]
+    return np.kron(np.array(rows, np.uint8), np.ones((16, 16), np.uint8))
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("turn", STORED)
+def test_images_are_turned_as_their_exif_orientation_says(turn, file_format):
     exif = Image.Exif()
-    exif[0x0112] = 6  # turn by 90 degrees
-    assert decode_image(encoded(Image.new("RGB", (8, 4)), "JPEG", exif=exif)).shape == (4, 8, 3)
+    exif[0x010F] = "a maker"
+    exif[0x0112] = turn
+    settings = {"lossless": True} if file_format == "WEBP" else {}
+    data = encoded(Image.fromarray(letters(STORED[turn])).convert("RGB"), file_format, exif=exif, **settings)
+    assert orientation(data) == turn
+    found = decode(data)
+    assert found.is_plain == (turn == 1)
+    expected = letters("abc def")
+    assert found.pixels.shape == (*expected.shape, 3)
+    assert np.abs(found.pixels.astype(int) - expected[..., None]).max() <= 2
+
+
+@pytest.mark.parametrize(
+    "block",
+    [b"", b"II*\0", b"II*\0\xff\xff\xff\xff", b"II*\0\x08\0\0\0\xff\xff", b"XX*\0" + b"\0" * 40],
+    ids=["empty", "cut", "directory beyond the end", "more entries than bytes", "no TIFF"],
+)
+def test_senseless_exif_is_passed_over(block):
+    image = encode_jpeg(smooth(16, 16), 90)
+    segment = b"\xff\xe1" + struct.pack(">H", len(block) + 8) + b"Exif\0\0" + block
+    data = image[:2] + segment + image[2:]
+    assert orientation(data) == 1
+    assert decode_image(data).shape == (16, 16, 3)
+
+
+@pytest.mark.parametrize("value", [0, 9, 65535])
+def test_an_orientation_that_does_not_exist_is_passed_over(value):
+    exif = Image.Exif()
+    exif[0x0112] = value
+    assert orientation(encoded(Image.new("RGB", (8, 8)), "JPEG", exif=exif)) == 1
+
+
+def test_progressive_and_subsampled_jpeg_are_read():
+    image = smooth(40, 30)
+    for settings in ({"progressive": True}, {"subsampling": 2}, {"subsampling": 1}, {"keep_rgb": True}):
+        found = decode_image(encoded(Image.fromarray(image), "JPEG", quality=95, **settings))
+        assert np.abs(found.astype(int) - image).max() <= 12, settings
+
+
+def test_a_colour_profile_changes_nothing():
+    image = Image.fromarray(smooth(16, 16))
+    with_profile = encoded(image, "JPEG", quality=95, icc_profile=b"a profile that would swap the colours")
+    assert np.array_equal(decode_image(with_profile), decode_image(encoded(image, "JPEG", quality=95)))
+
+
+def test_sixteen_bits_of_colour_become_eight():
+    # Pillow writes no such PNG, OpenCV does.
+    wide = np.full((4, 4, 3), (257 * 10, 257 * 20, 257 * 30), np.uint16)
+    data = images.cv2.imencode(".png", wide)[1].tobytes()
+    found = decode(data)
+    assert (found.pixels == (30, 20, 10)).all()
+    assert not found.is_plain
+
+
+def test_jpeg_of_twelve_bits_or_of_a_rare_kind_is_refused_in_one_line():
+    data = bytearray(encode_jpeg(noise(16, 16), 90))
+    frame = data.index(b"\xff\xc0")
+    for marker, precision in ((0xC1, 12), (0xC5, 8), (0xC7, 8)):  # 12 bits; hierarchical; hierarchical lossless
+        data[frame + 1], data[frame + 4] = marker, precision
+        with pytest.raises(ImageError) as caught:
+            decode_image(bytes(data))
+        assert "\n" not in str(caught.value)
+
+
+def test_the_first_picture_of_an_animation_is_taken():
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    data = encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True)
+    assert (decode_image(data) == RED).all()
+
+
+def test_of_a_jpeg_with_two_pictures_the_first_is_taken():
+    frames = [Image.new("CMYK", (16, 16), colour) for colour in ((0, 255, 255, 0), (255, 0, 0, 0))]
+    data = encoded(frames[0], "MPO", save_all=True, append_images=frames[1:], quality=100)
+    found = decode(data)
+    assert found.encoding == "jpeg"
+    assert np.abs(found.pixels.astype(int) - RED).max() <= 3
+
+
+def test_webp_comes_back_nearly():
+    image = smooth(40, 30)
+    assert np.abs(decode_image(encode_webp(image, 100)).astype(int) - image).max() <= 12
+    assert len(encode_webp(noise(64, 64), 10)) < len(encode_webp(noise(64, 64), 90)) / 2
+
+
+def test_webp_has_no_sides_longer_than_its_format_allows():
+    with pytest.raises(ImageError, match="too large for WebP: 16384 x 1"):
+        encode_webp(np.zeros((1, 16384, 3), np.uint8), 90)
+
+
+@pytest.mark.parametrize("encode", [encode_png, lambda image, **order: encode_jpeg(image, 95, **order)])
+def test_channels_may_come_in_the_order_of_opencv(encode):
+    image = smooth(24, 16)
+    data = encode(image[..., ::-1].copy(), bgr=True)
+    assert data == encode(image)
+    assert np.array_equal(decode(data, bgr=True).pixels, decode(data).pixels[..., ::-1])
+
+
+def test_jpeg_subsampling_is_what_was_asked_for():
+    for name, factors in (("444", (1, 1)), ("422", (2, 1)), ("420", (2, 2))):
+        image = Image.open(io.BytesIO(encode_jpeg(noise(16, 16), 90, subsampling=name)))
+        assert image.layer[0][1:3] == factors
+
+
+def test_optimised_jpeg_is_shorter_and_has_the_same_pixels():
+    image = smooth(64, 64)
+    plain, optimised = encode_jpeg(image, 95), encode_jpeg(image, 95, optimize=True)
+    assert len(optimised) < len(plain)
+    assert np.array_equal(decode_image(plain), decode_image(optimised))
+
+
+def test_scratch_memory_is_used_again():
+    scratch = Scratch()
+    first, second = (encode_jpeg(smooth(side, side), 95) for side in (32, 16))
+    one = decode(first, scratch=scratch).pixels
+    assert np.array_equal(one, decode_image(first))
+    other = decode(second, scratch=scratch).pixels
+    assert np.shares_memory(one, other)
+    assert np.array_equal(other, decode_image(second))
+
+
+def test_a_smaller_bound_of_pixels_can_be_set():
+    for data in (encode_jpeg(noise(8, 9), 90), encode_png(noise(8, 9))):
+        assert decode_image(data, max_pixels=72).shape == (8, 9, 3)
+        with pytest.raises(ImageError, match="more than 71 pixels: 9 x 8"):
+            decode_image(data, max_pixels=71)
 
 
 @pytest.mark.parametrize(
@@ -161,102 +293,10 @@ def test_image_size_reads_the_header_alone(tmp_path):
     path.write_bytes(encode_png(noise(50, 70))[:100])
     assert image_size(path) == (50, 70)
     path.write_bytes(b"?")
-    with pytest.raises(ImageError, match="not a JPEG or PNG"):
+    with pytest.raises(ImageError, match="not a JPEG, PNG or WebP"):
         image_size(path)
     with pytest.raises(ImageError, match="No such file"):
         image_size(tmp_path / "none.png")
-
-
-@given(height=st.integers(1, 90), width=st.integers(1, 90), size=st.integers(1, 50))
-def test_resized_image_always_fills_the_square(height, width, size):
-    image = np.full((height, width, 3), 200, np.uint8)
-    found = resize_to_fill(image, size)
-    assert found.shape == (size, size, 3)
-    assert (found == 200).all()
-
-
-def test_right_size_is_returned_unchanged():
-    image = noise(12, 12)
-    assert resize_to_fill(image, 12) is image
-
-
-@pytest.mark.parametrize("axis", [0, 1])
-def test_centre_is_cut_out_of_the_longer_side(axis):
-    # Blue - red - blue, a third each: scaled to 6 x 18, the middle six are red.
-    image = np.full((12, 36, 3), BLUE, np.uint8)
-    image[:, 12:24] = RED
-    if axis == 0:
-        image = image.transpose(1, 0, 2).copy()
-    assert (resize_to_fill(image, 6) == RED).all()
-
-
-def test_halving_takes_the_mean_of_four():
-    image = np.array([[[0] * 3, [10] * 3], [[20] * 3, [50] * 3]], np.uint8)
-    assert resize_to_fill(image, 1).tolist() == [[[20, 20, 20]]]
-
-
-def test_image_that_would_grow_beyond_bounds_is_refused():
-    with pytest.raises(ImageError, match="too elongated to fill a square: 60000 x 1 pixels"):
-        resize_to_fill(np.zeros((1, 60_000, 3), np.uint8), 192)
-
-
-def test_without_size_colour_files_keep_their_bytes():
-    for data in (encode_png(noise(5, 6)), encode_jpeg(noise(5, 6), 90)):
-        assert prepare_image(data, size=None, quality=95) is data
-
-
-@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "1"])
-def test_without_size_other_modes_become_lossless_rgb_png(mode):
-    data = encoded(Image.fromarray(noise(5, 6)).convert(mode))
-    found = prepare_image(data, size=None, quality=95)
-    assert Image.open(io.BytesIO(found)).mode == "RGB"
-    assert np.array_equal(decode_image(found), decode_image(data))
-
-
-def test_without_size_grey_jpeg_becomes_png():
-    found = prepare_image(encoded(Image.new("L", (8, 8), 9), "JPEG"), size=None, quality=95)
-    assert found.startswith(b"\x89PNG")
-    assert (decode_image(found) == 9).all()
-
-
-def test_without_size_pixels_become_lossless_png():
-    image = noise(32, 32)
-    image.setflags(write=False)
-    assert np.array_equal(decode_image(prepare_image(image, size=None, quality=95)), image)
-
-
-def test_without_size_damage_is_found_all_the_same():
-    data = encode_png(noise(40, 40))
-    with pytest.raises(ImageError):
-        prepare_image(data[: len(data) // 2], size=None, quality=95)
-
-
-def test_with_size_everything_becomes_a_jpeg_of_that_size():
-    read_only = noise(20, 30)
-    read_only.setflags(write=False)
-    for data in (read_only, encode_png(noise(20, 30)), encode_jpeg(noise(20, 30), 90), encode_png(noise(16, 16))):
-        image = Image.open(io.BytesIO(prepare_image(data, size=16, quality=90)))
-        assert (image.format, image.size) == ("JPEG", (16, 16))
-
-
-def test_with_size_a_jpeg_of_that_size_keeps_its_bytes():
-    data = encode_jpeg(noise(16, 16), 50)
-    assert prepare_image(data, size=16, quality=95) is data
-
-
-def test_quality_changes_the_length():
-    lengths = [len(prepare_image(noise(64, 64), size=32, quality=quality)) for quality in (10, 50, 95)]
-    assert lengths == sorted(lengths)
-    assert lengths[0] < lengths[2] / 3
-
-
-@pytest.mark.parametrize(
-    "pixels",
-    [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)],
-)
-def test_pixels_of_another_shape_or_type_are_refused(pixels):
-    with pytest.raises(ImageError, match="expected pixels"):
-        prepare_image(pixels, size=None, quality=95)
 
 
 def test_one_thread_per_process():

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodewise.data.order import NUM_LANES, epoch_order, is_owned
+from nodewise.data.order import NUM_LANES, EpochOrder, epoch_order, is_owned
 
 COUNTS = st.integers(min_value=0, max_value=1000)
 SEEDS = st.integers(min_value=0, max_value=2**32 - 1)
@@ -54,3 +54,15 @@ def test_other_epochs_and_seeds_give_other_orders(seed: int, epoch: int) -> None
 def test_a_batch_mixes_records_from_all_over_the_split() -> None:
     first_batch = epoch_order(6400, seed=0, epoch=1)[:NUM_LANES]
     assert len(set(first_batch // 640)) >= 8
+
+
+@given(
+    count=st.integers(1, 300),
+    places=st.lists(st.lists(st.integers(0, 10**6), max_size=40), max_size=4),
+)
+def test_an_order_asked_for_in_parts_is_the_same(count: int, places: list[list[int]]) -> None:
+    whole = epoch_order(count, seed=3, epoch=2)
+    order = EpochOrder(count, seed=3, epoch=2)
+    for part in places:
+        wanted = np.array(part, np.int64) % count
+        assert order.take(wanted).tolist() == whole[wanted].tolist()

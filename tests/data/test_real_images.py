@@ -1,6 +1,5 @@
 """The real photos and CIFAR-10, where they are at hand."""
 
-import io
 import os
 import pickle
 import tarfile
@@ -10,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nodewise.data.images import decode_image, prepare_image
-from nodewise.data.shards import read_shard, write_shard
+from nodewise.data.examples import Example
+from nodewise.data.images import ImageError, decode_image
+from nodewise.data.shards import read_shard, write_shards
 from nodewise.data.sources import CIFAR10_CLASSES, open_source, read_image, select
+from nodewise.data.transform import Transform
 
 DATA = Path(os.environ.get("NODEWISE_TEST_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
 
@@ -52,18 +53,19 @@ def test_photos_go_through_shards(flowers, tmp_path):
     chosen = select(flowers, sample=0.05, test_fraction=0.2, seed=1)
     assert (len(chosen["train"]), len(chosen["test"])) == (32, 8)
     refs = chosen["train"]
-    examples = ((prepare_image(read_image(flowers.root, ref), size=192, quality=95), ref.label) for ref in refs)
-    shard = write_shard(tmp_path, "train", 0, examples)
+    transform = Transform(size=192)
+    examples = (Example(transform(read_image(flowers.root, ref)).image, ref.label) for ref in refs)
+    (shard,) = write_shards(tmp_path, "train", 0, examples)
     assert shard.path == "train-00000-32.tfrec"
     found = list(read_shard(tmp_path, shard))
-    assert [label for _, label in found] == [ref.label for ref in refs]
-    assert all(decode_image(image).shape == (192, 192, 3) for image, _ in found)
+    assert [example.label for example in found] == [ref.label for ref in refs]
+    assert all(decode_image(example.image).shape == (192, 192, 3) for example in found)
 
 
 def test_photo_keeps_its_bytes_without_size(flowers):
     for ref in flowers.splits["train"][::100]:
         data = read_image(flowers.root, ref)
-        assert prepare_image(data, size=None, quality=95) is data
+        assert Transform(size=None)(data).image is data
 
 
 def test_resized_photo_looks_like_its_centre(flowers):
@@ -72,7 +74,7 @@ def test_resized_photo_looks_like_its_centre(flowers):
         side = min(image.shape[:2])
         top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
         centre = image[top : top + side, left : left + side]
-        found = decode_image(prepare_image(image, size=192, quality=95))
+        found = decode_image(Transform(size=192)(image).image)
         assert np.abs(found.mean(axis=(0, 1)) - centre.mean(axis=(0, 1))).max() < 3
 
 
@@ -94,14 +96,12 @@ def test_cifar_batch_of_real_images_is_read(cifar_images, tmp_path, protocol):
     for (label, pixels), (expected_label, expected) in zip(found, cifar_images, strict=False):
         assert label == expected_label
         assert np.array_equal(pixels, expected)
-        assert np.array_equal(decode_image(prepare_image(pixels, size=None, quality=95)), expected)
+        assert np.array_equal(decode_image(Transform(size=None)(pixels).image), expected)
 
 
 def test_cut_photo_is_found_wherever_it_is_cut(flowers):
-    from nodewise.data.images import ImageError
-
     for ref in islice(flowers.splits["train"], 0, 800, 160):
         data = read_image(flowers.root, ref)
         for share in (0.02, 0.4, 0.9, 0.999):
             with pytest.raises(ImageError):
-                prepare_image(io.BytesIO(data).read(int(len(data) * share)), size=192, quality=95)
+                Transform(size=192)(data[: int(len(data) * share)])

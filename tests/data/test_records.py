@@ -1,14 +1,26 @@
 """TFRecord framing."""
 
 import io
+import itertools
+import os
 import struct
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodewise.core.errors import CorruptFileError
-from nodewise.data.records import MAX_RECORD_BYTES, frame_record, read_records, write_record
+from nodewise.data.records import (
+    MAX_RECORD_BYTES,
+    PAYLOAD_START,
+    PAYLOAD_STOP,
+    check_frame,
+    frame_record,
+    locate_frames,
+    read_records,
+    write_record,
+)
 
 PAYLOADS = [b"first", b"", b"third record"]
 
@@ -64,17 +76,60 @@ def test_cut_at_every_byte_is_found_after_the_whole_records(tmp_path):
             assert str(path) in error.message
 
 
-@pytest.mark.parametrize("byte", [0, 7, 8, 11, 12, 16, 17, 20])
-@pytest.mark.parametrize("bit", [0, 7])
-def test_flipped_bit_is_found_in_every_field_of_the_middle_record(tmp_path, byte, bit):
+def test_every_flipped_bit_of_the_middle_record_is_found(tmp_path):
     path = tmp_path / "a"
-    damaged = bytearray(frame_record(b"first"))
-    damaged[byte] ^= 1 << bit
-    path.write_bytes(frame_record(b"zeroth") + damaged + frame_record(b"last"))
+    good = frame_record(b"first")
+    for byte, bit in itertools.product(range(len(good)), range(8)):
+        damaged = bytearray(good)
+        damaged[byte] ^= 1 << bit
+        path.write_bytes(frame_record(b"zeroth") + damaged + frame_record(b"last"))
+        found, error = read_until_damage(path)
+        assert found == [b"zeroth"]
+        assert (error.record, error.offset) == (1, 22)
+        assert "checksum" in error.reason
+        with pytest.raises(ValueError, match="checksum"):
+            check_frame(bytes(damaged))
+
+
+def test_frames_are_located_without_their_payloads(tmp_path):
+    path = tmp_path / "a"
+    write_three(path)
+    assert list(locate_frames(path)) == [(0, 21), (21, 16), (37, 28)]
+    data = bytearray(path.read_bytes())
+    data[12] ^= 1
+    path.write_bytes(data)
+    assert list(locate_frames(path)) == [(0, 21), (21, 16), (37, 28)]
+    data[21] ^= 1
+    path.write_bytes(data)
+    frames = locate_frames(path)
+    assert next(frames) == (0, 21)
+    with pytest.raises(CorruptFileError) as caught:
+        next(frames)
+    assert (caught.value.record, caught.value.offset) == (1, 21)
+
+
+@pytest.mark.parametrize("payload", [b"", b"x" * 100])
+def test_frame_is_checked_in_one_piece_or_several(payload):
+    frame = frame_record(payload)
+    assert frame[PAYLOAD_START:PAYLOAD_STOP] == payload
+    array = np.frombuffer(frame, np.uint8)
+    check_frame(frame)
+    check_frame(array)
+    middle = PAYLOAD_START + len(payload) // 2
+    check_frame(array[:PAYLOAD_START], array[PAYLOAD_START:middle], array[middle:])
+    for wrong in (frame + b"x", frame[:-1], frame[:15], b""):
+        with pytest.raises(ValueError, match=r"ends within|not where the next one begins"):
+            check_frame(wrong)
+
+
+@settings(deadline=None, max_examples=10_000 if os.environ.get("NODEWISE_TEST_ALL") == "1" else 200)
+@given(data=st.binary(max_size=120), starts_well=st.booleans())
+def test_any_bytes_end_in_records_or_an_error_of_their_file(tmp_path_factory, data, starts_well):
+    path = tmp_path_factory.getbasetemp() / "any-records"
+    path.write_bytes(frame_record(b"good") * starts_well + data)
     found, error = read_until_damage(path)
-    assert found == [b"zeroth"]
-    assert (error.record, error.offset) == (1, 22)
-    assert "checksum" in error.reason
+    assert found[:1] == [b"good"] * starts_well
+    assert error is not None or b"".join(map(frame_record, found)) == path.read_bytes()
 
 
 @pytest.mark.parametrize("length", [MAX_RECORD_BYTES + 1, 2**63, 1000])

@@ -1,13 +1,15 @@
 """Listing images and choosing among them."""
 
+import os
 import pickle
 
 import numpy as np
 import pytest
 
 from nodewise.core.errors import CorruptFileError, SourceError, SpecError
+from nodewise.data.image_list import ImageList, ImageRef
 from nodewise.data.images import ImageError, encode_jpeg, encode_png
-from nodewise.data.sources import CIFAR10_CLASSES, ImageRef, ImageSource, open_source, read_image, select
+from nodewise.data.sources import CIFAR10_CLASSES, ChangedFileError, ImageSource, open_source, read_image, select
 
 
 def picture(side=40):
@@ -37,7 +39,7 @@ def refs(count_by_label):
 
 
 def folder_source(tmp_path, train, test=None):
-    splits = {"train": refs(train)} | ({} if test is None else {"test": refs(test)})
+    splits = {"train": ImageList.of(refs(train))} | ({} if test is None else {"test": ImageList.of(refs(test))})
     return ImageSource(tmp_path, "folder", ("a", "b"), splits, None)
 
 
@@ -206,7 +208,7 @@ def test_without_sample_every_image_is_in_one_split(tmp_path):
     source = folder_source(tmp_path, {0: 10, 1: 5})
     chosen = select(source, sample=1.0, test_fraction=0.2, seed=0)
     assert (len(chosen["train"]), len(chosen["test"])) == (12, 3)
-    assert sorted(chosen["train"] + chosen["test"], key=str) == sorted(refs({0: 10, 1: 5}), key=str)
+    assert sorted([*chosen["train"], *chosen["test"]], key=str) == sorted(refs({0: 10, 1: 5}), key=str)
     # A fifth of each class: two of ten, one of five.
     assert sorted(ref.label for ref in chosen["test"]) == [0, 0, 1]
 
@@ -220,7 +222,9 @@ def test_selection_of_a_seed_never_changes(tmp_path):
 
 def test_selection_does_not_depend_on_the_order_of_the_list(tmp_path):
     source = folder_source(tmp_path, {0: 20, 1: 20})
-    backwards = ImageSource(tmp_path, "folder", ("a", "b"), {"train": source.splits["train"][::-1]}, None)
+    backwards = ImageSource(
+        tmp_path, "folder", ("a", "b"), {"train": ImageList.of(reversed(source.splits["train"]))}, None
+    )
     settings = {"sample": 0.5, "test_fraction": 0.3, "seed": 3}
     assert select(source, **settings) == select(backwards, **settings)
 
@@ -281,3 +285,55 @@ def test_settings_out_of_range_are_refused(tmp_path, changes, message):
     settings = {"sample": 1.0, "test_fraction": 0.2, "seed": 0} | changes
     with pytest.raises(SpecError, match=message):
         select(folder_source(tmp_path, {0: 3}), **settings)
+
+
+def test_ten_thousand_names_come_in_order_without_an_object_for_each(tmp_path, monkeypatch):
+    monkeypatch.setattr("nodewise.data.sources._NAMES_AT_ONCE", 7)
+    names = [f"{i * 7919 % 100:03d}{'x' * (i % 5)}.jpg" for i in range(100)]
+    for name in names:
+        put(tmp_path / "a" / name, b"")
+    source = open_source(tmp_path)
+    assert [ref.path for ref in source.splits["train"]] == sorted(f"a/{name}" for name in names)
+
+
+def test_names_that_are_no_unicode_are_listed_and_read(tmp_path):
+    name = os.fsdecode(b"\xff\xfe.jpg")
+    put(tmp_path / "a" / name)
+    (ref,) = open_source(tmp_path).splits["train"]
+    assert ref.path == f"a/{name}"
+    assert isinstance(read_image(tmp_path, ref), bytes)
+
+
+@pytest.mark.parametrize("change", ["grows", "shrinks", "is written over"])
+def test_a_file_that_changes_while_it_is_read_is_noticed(tmp_path, monkeypatch, change):
+    path = tmp_path / "a" / "1.jpg"
+    put(path, b"0123456789" * 100)
+    real = os.read
+
+    def read(descriptor, length):
+        data = real(descriptor, length)
+        if change == "grows":
+            os.truncate(path, 2000)
+        elif change == "shrinks":
+            os.truncate(path, 10)
+        else:
+            path.write_bytes(b"9876543210" * 100)
+            os.utime(path, ns=(1, 1))
+        return data
+
+    monkeypatch.setattr(os, "read", read)
+    with pytest.raises(ChangedFileError, match="changed while it was read"):
+        read_image(tmp_path, ImageRef("a/1.jpg", 0))
+
+
+def test_a_file_is_read_whole_however_little_comes_at_once(tmp_path, monkeypatch):
+    put(tmp_path / "a" / "1.jpg", bytes(range(256)) * 4)
+    real = os.read
+    monkeypatch.setattr(os, "read", lambda descriptor, length: real(descriptor, min(length, 100)))
+    assert read_image(tmp_path, ImageRef("a/1.jpg", 0)) == bytes(range(256)) * 4
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    (tmp_path / "a").mkdir()
+    with pytest.raises(ImageError, match=r"cannot be read"):
+        read_image(tmp_path, ImageRef("a", 0))

@@ -9,9 +9,10 @@ import sys
 import numpy as np
 import pytest
 
-from nodewise.data.examples import encode_example
-from nodewise.data.images import decode_image, encode_jpeg, encode_png, resize_to_fill
-from nodewise.data.shards import read_shard, write_shard
+from nodewise.data.examples import Example, encode_example
+from nodewise.data.images import decode_image, encode_jpeg, encode_png
+from nodewise.data.shards import read_shard, write_shards
+from nodewise.data.transform import resize
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="TensorFlow is not installed")
 
@@ -39,7 +40,7 @@ def gradient(height, width):
 def test_tensorflow_reads_a_shard_unchanged(tmp_path):
     images = [encode_jpeg(gradient(24, 24), 95), encode_png(gradient(7, 9)), encode_jpeg(gradient(24, 24)[::-1], 80)]
     labels = [3, 0, -(2**63)]
-    info = write_shard(tmp_path, "train", 0, zip(images, labels, strict=True))
+    (info,) = write_shards(tmp_path, "train", 0, map(Example, images, labels))
     found = run_tensorflow(
         f"""
 spec = {{"image": tf.io.FixedLenFeature([], tf.string), "class": tf.io.FixedLenFeature([], tf.int64)}}
@@ -79,25 +80,60 @@ with tf.io.TFRecordWriter("train-00000-3.tfrec") as writer:
         tmp_path,
     )
     assert list(read_shard(tmp_path, "train-00000-3.tfrec")) == [
-        (b"abc", 5),
-        (b"", -1),
-        (bytes(range(256)) * 40, 2**40),
+        Example(b"abc", 5),
+        Example(b"", -1),
+        Example(bytes(range(256)) * 40, 2**40),
     ]
 
 
-def test_example_and_resize_are_those_of_tensorflow(tmp_path):
+def test_raw_pixels_are_read_by_tensorflow(tmp_path):
+    image = gradient(5, 7)
+    (info,) = write_shards(tmp_path, "train", 3, [Example(image.tobytes(), 1, (5, 7, 3))])
+    found = run_tensorflow(
+        f"""
+spec = {{"image": tf.io.FixedLenFeature([], tf.string), "shape": tf.io.FixedLenFeature([3], tf.int64),
+        "key": tf.io.FixedLenFeature([], tf.string)}}
+(raw,) = tf.data.TFRecordDataset({info.path!r})
+row = tf.io.parse_single_example(raw, spec)
+pixels = tf.reshape(tf.io.decode_raw(row["image"], tf.uint8), row["shape"])
+print(json.dumps([pixels.numpy().tolist(), row["key"].numpy().decode()]))
+""",
+        tmp_path,
+    )
+    assert found == [image.tolist(), "train-00003-000000"]
+
+
+def test_examples_and_resize_are_those_of_tensorflow(tmp_path):
     image = gradient(50, 31)
     np.save(tmp_path / "image.npy", image)
     found = run_tensorflow(
         """
-features = {"image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"some image"])),
-            "class": tf.train.Feature(int64_list=tf.train.Int64List(value=[-7]))}
-example = tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString(deterministic=True)
+def serialise(image, label, key=None, shape=None):
+    features = {"image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[image])),
+                "class": tf.train.Feature(int64_list=tf.train.Int64List(value=[label]))}
+    if key:
+        features["key"] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[key]))
+    if shape:
+        features["shape"] = tf.train.Feature(int64_list=tf.train.Int64List(value=shape))
+    example = tf.train.Example(features=tf.train.Features(feature=features))
+    return example.SerializeToString(deterministic=True).hex()
+
+examples = [serialise(b"some image", -7), serialise(b"x" * 300, 200, b"train-00007-000003"),
+            serialise(b"x" * 60000, 1, b"train-00007-000003", [100, 200, 3]),
+            serialise(b"xyz", 1, b"k" * 200, [1, 1, 3])]
 resized = tf.image.resize(np.load("image.npy"), [26, 16])[5:21, :, :]
-print(json.dumps([example.hex(), resized.numpy().tolist()]))
+print(json.dumps([examples, resized.numpy().tolist()]))
 """,
         tmp_path,
     )
-    assert encode_example(b"some image", -7).hex() == found[0]
+    assert found[0] == [
+        encode_example(example).hex()
+        for example in (
+            Example(b"some image", -7),
+            Example(b"x" * 300, 200, None, "train-00007-000003"),
+            Example(b"x" * 60000, 1, (100, 200, 3), "train-00007-000003"),
+            Example(b"xyz", 1, (1, 1, 3), "k" * 200),
+        )
+    ]
     # 50 * 16 / 31 = 25.8, so 26 rows, of which (26 - 16) // 2 = 5 go at the top. OpenCV rounds to whole values.
-    assert np.abs(resize_to_fill(image, 16) - np.array(found[1])).max() <= 1.0
+    assert np.abs(resize(image, 16) - np.array(found[1])).max() <= 1.0

@@ -53,9 +53,9 @@ def read_rows(folder: Path | str) -> Rows:
 def expected_labels(shards: Path, split: Any) -> dict[str, int]:
     """Every record of a split with its label."""
     return {
-        f"{shard.path}:{number}": label
+        f"{shard.path}:{number}": example.label
         for shard in split_shards(read_manifest(shards), split)
-        for number, (_image, label) in enumerate(read_shard(shards, shard))
+        for number, example in enumerate(read_shard(shards, shard))
     }
 
 

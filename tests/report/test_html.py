@@ -2,11 +2,11 @@ import io
 import os
 import re
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.report.pages import Page
 
 from nodewise.report.html import Evidence, PredictedImage, write_html
 from nodewise.specs.results import ComparisonResult, ScenarioResult
@@ -14,27 +14,6 @@ from nodewise.specs.results import ComparisonResult, ScenarioResult
 MakeScenario = Callable[..., ScenarioResult]
 MakeComparison = Callable[..., ComparisonResult]
 LIMIT_BYTES = 300_000
-
-
-class Page(HTMLParser):
-    """The tags and the visible text of a page."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self.feed(source)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        if self.tags and self.tags[-1][0] != "style":
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
 
 
 @pytest.fixture

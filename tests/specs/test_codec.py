@@ -10,20 +10,10 @@ import pytest
 
 from nodewise.core.errors import SpecError
 from nodewise.specs.cluster import ClusterSpec
-from nodewise.specs.codec import (
-    check_cluster,
-    check_compare,
-    check_prepare,
-    check_score,
-    check_train,
-    load_compare,
-    run_from_json,
-    run_to_json,
-    to_json,
-)
+from nodewise.specs.codec import load_compare, run_from_json, run_to_json, to_json
 from nodewise.specs.job import PrepareSpec, ScoreSpec, TrainSpec
 from nodewise.specs.run import RunRecord, RunStatus, StageRecord
-from nodewise.specs.scenario import CompareSpec, DatabricksFee, DatasetSpec, Scenario
+from nodewise.specs.scenario import DatabricksFee
 
 WHOLE = """\
 name: one node against five
@@ -250,36 +240,6 @@ def test_a_path_that_is_no_text_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes(b"name: caf\xe9\n")
     with pytest.raises(SpecError, match=r"not text in UTF-8 \(byte 9\)"):
         load_compare(tmp_path / "latin.yaml")
-
-
-def test_options_get_the_same_message_as_a_file() -> None:
-    with pytest.raises(SpecError, match=r"^size must be at least 8, not 4$"):
-        check_prepare(PrepareSpec(size=4))
-    with pytest.raises(SpecError, match=r"^quality must be from 1 to 100, not 101$"):
-        check_prepare(PrepareSpec(quality=101))
-    with pytest.raises(SpecError, match=r"^model must be 'cnn' or 'package.module:function', not 'resnet'$"):
-        check_train(TrainSpec(model="resnet"))
-    with pytest.raises(SpecError, match=r"^learning_rate must be a number above 0, not inf$"):
-        check_train(TrainSpec(learning_rate=float("inf")))
-    with pytest.raises(SpecError, match=r"^batch_size must be at least 1, not 0$"):
-        check_score(ScoreSpec(batch_size=0))
-    with pytest.raises(SpecError, match=r"^port is for a cluster that nodewise starts"):
-        check_cluster(ClusterSpec(engine="ray", address="auto", port=1))
-    with pytest.raises(SpecError, match=r"^node_type 'x' is unknown$"):
-        check_cluster(ClusterSpec(engine="ray", node_type="x"), node_type_names=["m4.large"])
-
-
-def test_a_spec_made_in_python_is_checked_like_a_file() -> None:
-    scenarios = (Scenario(name="a", engine="ray"), Scenario(name="b", engine="ray", nodes=0))
-    with pytest.raises(SpecError, match=r"^scenarios\[1\]\.nodes must be at least 1, not 0$"):
-        check_compare(CompareSpec(name="n", dataset=DatasetSpec(source="d"), scenarios=scenarios))
-
-
-def test_settings_in_range_pass() -> None:
-    check_prepare(PrepareSpec(size=8, sample=1.0, test_fraction=0.0, quality=100))
-    check_train(TrainSpec(model="package.module:function", epochs=1, batch_size=1))
-    check_score(ScoreSpec())
-    check_cluster(ClusterSpec(engine="spark", port=65535, node_type="m4.large"), node_type_names=["m4.large"])
 
 
 RUN = RunRecord(

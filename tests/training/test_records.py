@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from nodewise.core.errors import CorruptFileError, SpecError
+from nodewise.data.examples import Example
 from nodewise.data.images import encode_png
-from nodewise.data.shards import Manifest, read_manifest, write_shard
+from nodewise.data.shards import Manifest, read_manifest, write_shards
 from nodewise.metering.meter import TaskMeter
 from nodewise.specs.results import ShardInfo
 from nodewise.training.records import image_shape_of, load_records, to_input
@@ -25,8 +26,11 @@ def shards(tmp_path: Path) -> list[ShardInfo]:
         return encode_png(np.full((4, 6, 3), (number, 2 * number, 255 - number), np.uint8))
 
     parts = [range(7), range(7, 10)]
-    infos = [write_shard(tmp_path, "train", i, [(image(k), k) for k in part]) for i, part in enumerate(parts)]
-    return [info for info in infos if info is not None]
+    return [
+        info
+        for index, part in enumerate(parts)
+        for info in write_shards(tmp_path, "train", index, [Example(image(k), k) for k in part])
+    ]
 
 
 def test_all_records_come_in_order_with_their_pixels(tmp_path: Path, shards: list[ShardInfo]) -> None:
@@ -76,8 +80,7 @@ def test_an_image_of_another_size_is_named(tmp_path: Path, shards: list[ShardInf
 
 def test_a_record_that_is_no_image_is_named(tmp_path: Path) -> None:
     good = encode_png(np.zeros((4, 6, 3), np.uint8))
-    shard = write_shard(tmp_path, "train", 0, [(good, 0), (b"no image", 1)])
-    assert shard is not None
+    (shard,) = write_shards(tmp_path, "train", 0, [Example(good, 0), Example(b"no image", 1)])
     with pytest.raises(CorruptFileError) as caught:
         load_records(tmp_path, [shard], SHAPE, TaskMeter())
     assert caught.value.record == 1

@@ -228,7 +228,7 @@ def test_a_process_is_known_by_more_than_its_number(
 
 def test_two_processes_write_at_once(workspace: Workspace) -> None:
     code = (
-        "for _ in range(50):\n"
+        "for _ in range(100):\n"
         "    run = ws.create_run('train', ClusterSpec(engine='local'))\n"
         "    ws.finish_run(replace(run, status=RunStatus.FINISHED))\n"
     )
@@ -239,8 +239,11 @@ def test_two_processes_write_at_once(workspace: Workspace) -> None:
 
     assert [process.returncode for process in processes] == [0, 0]
     runs = workspace.list_runs()
-    assert len({run.run_id for run in runs}) == 100
+    assert len({run.run_id for run in runs}) == 200
     assert {run.status for run in runs} == {RunStatus.FINISHED}
+    connection = sqlite3.connect(workspace.root / "nodewise.db")
+    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    connection.close()
 
 
 def test_the_database_is_set_up_for_several_writers(workspace: Workspace) -> None:

@@ -10,6 +10,7 @@ import typer
 from nodewise.cli.options import DebugOption, JsonOption, WorkspaceOption
 from nodewise.cli.output import console, emit
 from nodewise.cli.progress import RichProgress
+from nodewise.core.units import parse_bytes
 
 __all__ = ["prepare", "score", "train"]
 
@@ -20,6 +21,45 @@ class EngineChoice(StrEnum):
     LOCAL = "local"
     SPARK = "spark"
     RAY = "ray"
+
+
+class FitChoice(StrEnum):
+    """How an image comes to be square."""
+
+    COVER = "cover"
+    CONTAIN = "contain"
+    STRETCH = "stretch"
+
+
+class ResampleChoice(StrEnum):
+    """How pixels are computed when an image is scaled."""
+
+    BILINEAR = "bilinear"
+    ANTIALIAS = "antialias"
+
+
+class FormatChoice(StrEnum):
+    """What a shard is."""
+
+    TFRECORD = "tfrecord"
+    WEBDATASET = "webdataset"
+
+
+class EncodingChoice(StrEnum):
+    """What an image is stored as."""
+
+    JPEG = "jpeg"
+    PNG = "png"
+    WEBP = "webp"
+    RAW = "raw"
+
+
+class SubsamplingChoice(StrEnum):
+    """How much of the colour a JPEG keeps."""
+
+    FULL = "444"
+    HALF = "422"
+    QUARTER = "420"
 
 
 class SplitChoice(StrEnum):
@@ -58,13 +98,39 @@ def prepare(
         int | None,
         typer.Option(help="Side of the square images, in pixels; 192, but CIFAR-size images stay as they are."),
     ] = None,
+    fit: Annotated[
+        FitChoice, typer.Option(help="cover cuts off what sticks out, contain adds black bars, stretch distorts.")
+    ] = FitChoice.COVER,
+    resample: Annotated[
+        ResampleChoice, typer.Option(help="bilinear as tf.data does; antialias is the better picture, and slower.")
+    ] = ResampleChoice.BILINEAR,
     sample: Annotated[float, typer.Option(help="Share of the images to take, above 0 and at most 1.")] = 1.0,
     test_fraction: Annotated[
         float, typer.Option(help="Share to hold out when the source has no test set of its own.")
     ] = 0.2,
     seed: Annotated[int, typer.Option(help="Of sample, held-out part and order.")] = 0,
+    shard_format: Annotated[
+        FormatChoice, typer.Option("--format", help="TFRecord files, or tar files for webdataset.")
+    ] = FormatChoice.TFRECORD,
     shard_records: Annotated[int, typer.Option(help="Records per shard.")] = 230,
-    quality: Annotated[int, typer.Option(help="JPEG quality, 1 to 100.")] = 95,
+    shard_bytes: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Most bytes per shard instead, such as 64MiB.")
+    ] = None,
+    encoding: Annotated[
+        EncodingChoice | None,
+        typer.Option(help="What images are stored as; jpeg, but images that keep their size stay as they are."),
+    ] = None,
+    quality: Annotated[int, typer.Option(help="Of jpeg and webp, 1 to 100.")] = 95,
+    subsampling: Annotated[
+        SubsamplingChoice, typer.Option(help="Colour of every pixel (444), every second or every fourth.")
+    ] = SubsamplingChoice.FULL,
+    optimize: Annotated[
+        bool, typer.Option("--optimize", help="Huffman tables for each JPEG: 6 % fewer bytes, a third slower.")
+    ] = False,
+    max_pixels: Annotated[int, typer.Option(help="Refuse images of more pixels.")] = 100_000_000,
+    max_bad: Annotated[
+        float, typer.Option(help="Share of the images that may be undecodable; above it the run stops.")
+    ] = 0.01,
     strict: Annotated[
         bool, typer.Option("--strict", help="Fail on an image that cannot be decoded, instead of listing it.")
     ] = False,
@@ -80,9 +146,10 @@ def prepare(
     json: JsonOption = None,
     _debug: DebugOption = False,
 ) -> None:
-    """Turn images into TFRecord shards.
+    """Turn images into shards of TFRecord or tar.
 
-    Each is decoded, resized to fill a square, cropped at the centre and encoded again.
+    Each is decoded, turned upright, resized to fill a square, cropped at the centre and encoded again. A run that was
+    cut off goes on where it stopped when the same command is given again.
     """
     import nodewise
     from nodewise.report.terminal import render_prepare
@@ -92,11 +159,20 @@ def prepare(
             source,
             dest,
             size=size,
+            fit=fit.value,
+            resample=resample.value,
             sample=sample,
             test_fraction=test_fraction,
             seed=seed,
+            shard_format=shard_format.value,
             shard_records=shard_records,
+            shard_bytes=_bytes(shard_bytes),
+            encoding=encoding.value if encoding else None,
             quality=quality,
+            subsampling=subsampling.value,
+            optimize=optimize,
+            max_pixels=max_pixels,
+            max_bad=max_bad,
             strict=strict,
             overwrite=overwrite,
             **_place(engine, nodes, cores_per_node, node_type, address, port, tag, workspace, progress),
@@ -189,6 +265,13 @@ def score(
         )
     emit("score", result, json)
     render_score(result, console(stderr=json == "-"))
+
+
+def _bytes(text: str | None) -> int | None:
+    try:
+        return None if text is None else parse_bytes(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _place(

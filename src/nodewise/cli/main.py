@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 import typer.main
 
-from nodewise.cli import compare, datasets, jobs, nodes, runs
+from nodewise.cli import compare, data, datasets, jobs, nodes, runs, speedtest
 from nodewise.cli.options import DebugOption
 from nodewise.cli.output import emit_error, say
 from nodewise.core.errors import NodewiseError
@@ -33,8 +33,12 @@ app.command(epilog="Example: nodewise train shards/ --epochs 10 --engine ray --n
     jobs.train
 )
 app.command(epilog="Example: nodewise score shards/ --model model.safetensors --split all")(jobs.score)
+app.command(epilog="Example: nodewise speedtest photos/ shards/ --reader nodewise --reader tf.data --cold")(
+    speedtest.speedtest
+)
 app.add_typer(nodes.app, name="nodes")
 app.add_typer(datasets.app, name="datasets")
+app.add_typer(data.app, name="data")
 app.add_typer(runs.app, name="runs")
 
 

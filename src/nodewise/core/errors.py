@@ -5,11 +5,14 @@
     |  |- UnknownNameError                 a name that is in no table (with the nearest ones)
     |  |- SpecError                        a YAML file or an option that does not fit
     |  |- SourceError                      a data set that is missing, empty or has an empty class
-    |  `- UnsafeFileError                  a file that tries more than a file of its kind may
+    |  |- UnsafeFileError                  a file that tries more than a file of its kind may
+    |  `- FolderInUseError                 another run writes into the folder
     |- MissingDependencyError              Java or an optional package is not on this machine
     |- PortInUseError
     |- DownloadError
     |- CorruptFileError                    a record, manifest or model file that does not hold what it should
+    |- DiskFullError                       a file system has no space left
+    |- LeaseLostError                      another run took over what this one was writing
     |- JobFailedError                      code that ran inside a task raised
     `- WorkerLostError                     a worker died and retries did not help
 
@@ -22,13 +25,19 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, ClassVar
+
+from nodewise.core.units import format_bytes
 
 __all__ = [
     "CorruptFileError",
+    "DiskFullError",
     "DownloadError",
+    "FolderInUseError",
     "InputError",
     "JobFailedError",
+    "LeaseLostError",
     "MissingDependencyError",
     "NodewiseError",
     "PortInUseError",
@@ -114,6 +123,18 @@ class UnsafeFileError(InputError):
     code = "unsafe_file"
 
 
+class FolderInUseError(InputError):
+    """Another run writes into the folder; ``holder`` says which."""
+
+    code = "folder_in_use"
+    http_status = 409
+
+    def __init__(self, folder: Path, holder: str) -> None:
+        super().__init__(f"{folder} is being written by {holder}", hint="wait for it, or name another folder")
+        self.folder = folder
+        self.holder = holder
+
+
 class MissingDependencyError(NodewiseError):
     """Java or an optional package is not on this machine; the hint says what to install."""
 
@@ -158,6 +179,31 @@ class CorruptFileError(NodewiseError):
         self.reason = reason
         self.record = record
         self.offset = offset
+
+
+class DiskFullError(NodewiseError):
+    """A file system has no space left (or a quota is used up): ``mount``, ``free_bytes`` and what was to be written."""
+
+    code = "disk_full"
+    http_status = 507
+
+    def __init__(self, path: Path, *, mount: Path, free_bytes: int, needed_bytes: int | None) -> None:
+        needed = f", and {format_bytes(needed_bytes)} more are needed" if needed_bytes else ""
+        super().__init__(
+            f"no space left for {path}: {mount} has {format_bytes(free_bytes)} free{needed}",
+            hint="free some space and run the same command again",
+        )
+        self.path = path
+        self.mount = mount
+        self.free_bytes = free_bytes
+        self.needed_bytes = needed_bytes
+
+
+class LeaseLostError(NodewiseError):
+    """Another run took over what this one was writing. Nothing more was written."""
+
+    code = "lease_lost"
+    http_status = 409
 
 
 class JobFailedError(NodewiseError):

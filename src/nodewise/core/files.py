@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["TEMP_PREFIX", "atomic_writer", "resolve_inside", "sha256_of", "write_atomic"]
+from nodewise.core.errors import DiskFullError
+
+__all__ = [
+    "TEMP_PREFIX",
+    "atomic_writer",
+    "disk_full",
+    "disk_full_named",
+    "is_disk_full",
+    "resolve_inside",
+    "sha256_of",
+    "write_atomic",
+]
 
 TEMP_PREFIX = ".part-"
 """Names of files that are still being written start with this; readers pass over them."""
@@ -22,18 +35,62 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
 
     The bytes go to a temporary name in the same folder, are flushed to the disk and renamed. If the block raises, or
     the process dies, nothing is left under ``path``; two writers of one path leave one whole file.
+
+    Raises:
+        DiskFullError: There is no space for it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f"{TEMP_PREFIX}{uuid.uuid4().hex[:12]}-{path.name}"
+    with disk_full_named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def disk_full_named(path: Path) -> Iterator[None]:
+    """Turn the operating system's "no space left" into an error that names the file system and what it has free.
+
+    Args:
+        path: What was to be written, or its folder.
+
+    Raises:
+        DiskFullError: In place of an OSError for want of space or quota.
+    """
     try:
-        with temporary.open("wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        yield
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        raise disk_full(path) from error
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Whether it was for want of space or quota."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def disk_full(path: Path, needed_bytes: int | None = None) -> DiskFullError:
+    """The error for a file that could not be written: ``needed_bytes`` is what it still lacked, where that is known."""
+    folder = path.absolute()
+    while not folder.is_dir():
+        folder = folder.parent
+    return DiskFullError(
+        path, mount=_mount_of(folder), free_bytes=shutil.disk_usage(folder).free, needed_bytes=needed_bytes
+    )
+
+
+def _mount_of(folder: Path) -> Path:
+    folder = folder.resolve()
+    while not folder.is_mount():
+        folder = folder.parent
+    return folder
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:

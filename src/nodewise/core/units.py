@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 
-__all__ = ["format_bytes", "format_count", "format_duration", "format_ratio", "format_usd"]
+__all__ = ["format_bytes", "format_count", "format_duration", "format_ratio", "format_usd", "parse_bytes"]
+
+_UNITS = {"": 1, "B": 1}
+_UNITS |= {f"{prefix}B": 1000**power for power, prefix in enumerate("kMGT", 1)} | {"KB": 1000}
+_UNITS |= {f"{prefix}iB": 1024**power for power, prefix in enumerate("KMGT", 1)}
 
 
 def format_duration(seconds: float) -> str:
@@ -27,6 +32,18 @@ def format_bytes(count: int) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1024
     raise AssertionError("unreachable")
+
+
+def parse_bytes(text: str) -> int:
+    """A number of bytes as a person writes it: ``64MiB``, ``1.5 GB``, ``1048576``.
+
+    Raises:
+        ValueError: It is none; the message says what would be.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-zA-Z]*)", text.strip())
+    if match is None or match[2] not in _UNITS:
+        raise ValueError(f"{text!r} is no number of bytes; write 1048576, 64MiB or 100MB")
+    return int(Decimal(match[1]) * _UNITS[match[2]])
 
 
 def format_usd(amount: Decimal | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gzip
+import io
 import lzma
 import shutil
 import stat
@@ -24,7 +25,7 @@ from nodewise.data.folders import whole_folder
 __all__ = ["ARCHIVE_SUFFIXES", "MAX_ENTRIES", "MAX_RATIO", "MAX_UNPACKED_BYTES", "archive_stem", "extract_archive"]
 
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar", ".zip")
-MAX_ENTRIES = 2_000_000
+MAX_ENTRIES = 500_000
 MAX_UNPACKED_BYTES = 50 << 30
 MAX_RATIO = 200
 """Unpacked bytes per byte of the archive, over all of it. Images hardly shrink at all."""
@@ -32,6 +33,8 @@ MAX_RATIO = 200
 _FREE_BYTES = 1 << 20  # the ratio counts from here on: a small archive of many equal small files is no bomb
 _CHUNK_BYTES = 1 << 20
 _MAX_READ_BYTES = 16 << 20
+_DIRECTORY_BYTES = 100
+"""Of an entry in the directory of a zip file: 46 and its name. zipfile holds all of it in memory before we see any."""
 _TAR_BLOCK = 512
 _WRONG_NAME_ERRNOS = (errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOTDIR)
 _DAMAGE = (
@@ -68,7 +71,8 @@ def extract_archive(archive: Path, dest: Path, progress: Progress = SILENT) -> N
     Raises:
         SourceError: There is no such file, it is encrypted, or its suffix is not that of an archive.
         UnsafeFileError: An entry lies outside of the folder, is a link or a device; or there are more than
-            :data:`MAX_ENTRIES` entries, :data:`MAX_UNPACKED_BYTES` or :data:`MAX_RATIO`, counted while unpacking.
+            :data:`MAX_ENTRIES` entries, :data:`MAX_UNPACKED_BYTES` or :data:`MAX_RATIO`. What entries say of themselves
+            is refused before they are written, and what comes out of them is counted all the same.
         CorruptFileError: The archive is cut short or damaged.
     """
     if archive_stem(archive) is None:
@@ -89,7 +93,6 @@ def _extract(archive: Path, folder: Path, progress: Progress) -> None:
     entries = _zip_entries(archive, budget) if is_zip else _tar_entries(archive, budget)
     try:
         for name, content in entries:
-            budget.count_entry()
             _write_entry(archive, folder, name, content)
             progress.advance()
     except NodewiseError:
@@ -131,16 +134,23 @@ class _Budget:
         self._bytes = 0
         self._archive_bytes = archive.stat().st_size
 
-    def count_entry(self) -> None:
-        self._entries += 1
+    def count_entries(self, count: int) -> None:
+        self._entries += count
         if self._entries > MAX_ENTRIES:
-            raise _unsafe(self._archive, f"it has more than {format_count(MAX_ENTRIES)} entries")
+            raise _too_many_entries(self._archive)
+
+    def announce(self, entry_bytes: int) -> None:
+        """An entry says how long it is; nothing of it was read."""
+        self._check(self._bytes + entry_bytes)
 
     def count_bytes(self, count: int) -> None:
         self._bytes += count
-        if self._bytes > MAX_UNPACKED_BYTES:
+        self._check(self._bytes)
+
+    def _check(self, count: int) -> None:
+        if count > MAX_UNPACKED_BYTES:
             raise _unsafe(self._archive, f"it unpacks to more than {format_bytes(MAX_UNPACKED_BYTES)}")
-        if self._bytes > max(_FREE_BYTES, MAX_RATIO * self._archive_bytes):
+        if count > max(_FREE_BYTES, MAX_RATIO * self._archive_bytes):
             raise _unsafe(self._archive, f"it unpacks to more than {MAX_RATIO} times its own size")
 
 
@@ -176,10 +186,12 @@ def _tar_entries(archive: Path, budget: _Budget) -> Iterator[tuple[str, _Readabl
         stream = _Metered(raw, archive, budget)
         tar = stack.enter_context(tarfile.TarFile(fileobj=cast("Any", stream)))
         while (member := tar.next()) is not None:
+            budget.count_entries(1)
             tar.members.clear()  # type: ignore[attr-defined]  # it would keep all of them in memory
             if member.isdir():
                 yield member.name, None
             elif member.isfile() and not member.issparse():
+                budget.announce(member.size)
                 yield member.name, tar.extractfile(member)
             else:
                 raise _unsafe(archive, f"its entry {member.name!r} is a link, a device or a sparse file")
@@ -191,8 +203,22 @@ def _tar_entries(archive: Path, budget: _Budget) -> Iterator[tuple[str, _Readabl
             pass
 
 
+class _ZipStream(io.FileIO):
+    """A zip file whose directory, which zipfile reads in one go, is not longer than the allowed entries need."""
+
+    def __init__(self, archive: Path) -> None:
+        super().__init__(archive)
+        self._archive = archive
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > _DIRECTORY_BYTES * MAX_ENTRIES:
+            raise _too_many_entries(self._archive)
+        return super().read(size)
+
+
 def _zip_entries(archive: Path, budget: _Budget) -> Iterator[tuple[str, _Readable | None]]:
-    with zipfile.ZipFile(archive) as container:
+    with _ZipStream(archive) as stream, zipfile.ZipFile(stream) as container:
+        budget.count_entries(len(container.infolist()))
         for info in container.infolist():
             # The upper half holds the Unix mode where the archive was made on Unix, else zeros.
             if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -202,9 +228,15 @@ def _zip_entries(archive: Path, budget: _Budget) -> Iterator[tuple[str, _Readabl
             if info.is_dir():
                 yield info.filename, None
             else:
+                budget.announce(info.file_size)
                 with container.open(info) as content:
                     yield info.filename, _Metered(content, archive, budget)
 
 
-def _unsafe(archive: Path, reason: str) -> UnsafeFileError:
-    return UnsafeFileError(f"{archive}: {reason}; nothing of it was kept", hint="get it from a source that you trust")
+def _too_many_entries(archive: Path) -> UnsafeFileError:
+    hint = "if you trust it, unpack it yourself and name the folder"
+    return _unsafe(archive, f"it has more than {format_count(MAX_ENTRIES)} entries", hint=hint)
+
+
+def _unsafe(archive: Path, reason: str, *, hint: str = "get it from a source that you trust") -> UnsafeFileError:
+    return UnsafeFileError(f"{archive}: {reason}; nothing of it was kept", hint=hint)

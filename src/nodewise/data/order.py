@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["NUM_LANES", "epoch_order", "is_owned"]
+__all__ = ["NUM_LANES", "EpochOrder", "epoch_order", "is_owned"]
 
 NUM_LANES = 64
 """Upper bound of the workers that can share the records; more lanes than this would not mix better."""
@@ -32,10 +32,27 @@ def epoch_order(num_records: int, *, seed: int, epoch: int) -> NDArray[np.int64]
 
     Batch k of size B over all workers together is ``order[k * B : (k + 1) * B]``.
     """
-    order = np.empty(num_records, dtype=np.int64)
-    for lane in range(min(NUM_LANES, num_records)):
-        records = np.arange(lane, num_records, NUM_LANES)
+    return EpochOrder(num_records, seed=seed, epoch=epoch).take(np.arange(num_records))
+
+
+class EpochOrder:
+    """The order of one epoch, worked out as far as it is asked for, so that its first records are known at once."""
+
+    def __init__(self, num_records: int, *, seed: int, epoch: int) -> None:
+        self._seed, self._epoch = seed, epoch
+        self._order = np.empty(num_records, dtype=np.int64)
+        self._missing_lanes = set(range(min(NUM_LANES, num_records)))
+
+    def take(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The record numbers at these places of :func:`epoch_order`."""
+        if self._missing_lanes:
+            for lane in self._missing_lanes.intersection((places % NUM_LANES).tolist()):
+                self._shuffle(lane)
+                self._missing_lanes.remove(lane)
+        return self._order[places]
+
+    def _shuffle(self, lane: int) -> None:
+        records = np.arange(lane, len(self._order), NUM_LANES)
         # Sorted by raw random numbers, because NumPy promises only these to be the same in every version.
-        keys = np.random.PCG64([seed, epoch, lane]).random_raw(len(records))
-        order[lane::NUM_LANES] = records[np.argsort(keys, kind="stable")]
-    return order
+        keys = np.random.PCG64([self._seed, self._epoch, lane]).random_raw(len(records))
+        self._order[lane::NUM_LANES] = records[np.argsort(keys, kind="stable")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -43,16 +43,19 @@ class Engine(Protocol):
 
     name: str
 
-    def start(self) -> None:
-        """Start the nodes.
+    def start(self, modules: Sequence[str] = ()) -> None:
+        """Start the nodes, and import these modules in the processes that will run the tasks.
 
         Raises:
             MissingDependencyError: Java or the engine's package is not installed.
             PortInUseError: The port asked for is taken.
         """
 
-    def map(self, stage: str, function: TaskFunction, partitions: Sequence[Any]) -> Iterator[TaskResult]:
+    def map(self, stage: str, function: TaskFunction, partitions: Sequence[Any]) -> Generator[TaskResult]:
         """Run the function on every partition; results come as they are ready, each exactly once.
+
+        A partition is taken from the sequence when its task is handed out. Once the generator is closed no more are
+        handed out; those that run may come to their end.
 
         Raises:
             JobFailedError: The function raised; or the ``NodewiseError`` that it raised itself.

@@ -7,7 +7,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from nodewise.core.errors import JobFailedError
 from nodewise.core.files import write_atomic
 from nodewise.engines.attempts import Attempts, first_failure, has_lost_member
 from nodewise.engines.base import GangFunction, TaskFunction, TaskResult
-from nodewise.engines.worker import NODE_VARIABLE, exit_with_parent, run_metered
+from nodewise.engines.worker import NODE_VARIABLE, exit_with_parent, run_metered, warm_up
 from nodewise.specs.cluster import ClusterSpec
 from nodewise.specs.gang import GangContext
 
@@ -42,12 +42,11 @@ class LocalEngine:
         self._cluster = cluster
         self._pool: Any = None
 
-    def start(self) -> None:
+    def start(self, modules: Sequence[str] = ()) -> None:
         self._pool = self._new_pool(self._cluster.slots, self._cluster.cores_per_node)
-        # Long enough that no worker is free again before each has had its task.
-        wait([self._pool.submit(time.sleep, 0.1) for _ in range(self._cluster.slots)])
+        wait([self._pool.submit(warm_up, modules) for _ in range(self._cluster.slots)])
 
-    def map(self, stage: str, function: TaskFunction, partitions: Sequence[Any]) -> Iterator[TaskResult]:
+    def map(self, stage: str, function: TaskFunction, partitions: Sequence[Any]) -> Generator[TaskResult]:
         attempts = Attempts(stage)
         waiting = list(range(len(partitions)))[::-1]
         running: dict[Future[TaskResult], int] = {}

@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from nodewise.core.errors import MissingDependencyError, NodewiseError
 from nodewise.engines.attempts import Attempts, first_failure, has_lost_member
 from nodewise.engines.base import GangFunction, TaskFunction, TaskResult
 from nodewise.engines.daemons import require_free_port
-from nodewise.engines.worker import run_metered
+from nodewise.engines.worker import run_metered, warm_up
 from nodewise.specs.cluster import ClusterSpec
 from nodewise.specs.gang import GangContext
 
@@ -49,7 +49,7 @@ class RayEngine:
         self._connected = False
         self._speak_again: Callable[[], None] = lambda: None
 
-    def start(self) -> None:
+    def start(self, modules: Sequence[str] = ()) -> None:
         ray = _import_ray(emulated=self._cluster.emulated)
         require_free_port(HOST, self._cluster.port)
         address = self._cluster.address
@@ -65,8 +65,8 @@ class RayEngine:
         self._connected = True
         self._speak_again = _silence()
         # One task in every slot, so that each node has its workers before the first job is timed.
-        touch = ray.remote(num_cpus=1, scheduling_strategy="SPREAD")(_touch)
-        ray.get([touch.remote() for _ in range(self._cluster.slots)], timeout=NODE_TIMEOUT_S)
+        touch = ray.remote(num_cpus=1, scheduling_strategy="SPREAD")(warm_up)
+        ray.get([touch.remote(modules) for _ in range(self._cluster.slots)], timeout=NODE_TIMEOUT_S)
 
     def _start_nodes(self) -> str:
         from ray.cluster_utils import Cluster
@@ -100,7 +100,7 @@ class RayEngine:
         address: str = self._emulation.address
         return address
 
-    def map(self, stage: str, function: TaskFunction, partitions: Sequence[Any]) -> Iterator[TaskResult]:
+    def map(self, stage: str, function: TaskFunction, partitions: Sequence[Any]) -> Generator[TaskResult]:
         import ray
 
         # Ray's own retries do not tell how many there were, and the record of a task does.
@@ -246,12 +246,6 @@ def _driver_auth_mode() -> str:
     from ray._raylet import AuthenticationMode, get_authentication_mode  # type: ignore[attr-defined]
 
     return "token" if get_authentication_mode() == AuthenticationMode.TOKEN else "disabled"
-
-
-def _touch() -> None:
-    import time
-
-    time.sleep(0.1)
 
 
 def _node() -> str:

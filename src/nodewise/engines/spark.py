@@ -8,24 +8,23 @@ import re
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from nodewise.core.errors import MissingDependencyError, NodewiseError, WorkerLostError
+from nodewise.core.errors import MissingDependencyError, NodewiseError
 from nodewise.engines.attempts import Attempts, first_failure, has_lost_member
 from nodewise.engines.base import MAX_TASK_FAILURES, GangFunction, TaskFunction, TaskResult
 from nodewise.engines.daemons import Daemons, end_processes, require_free_port, wait_for_text
-from nodewise.engines.worker import NODE_VARIABLE, run_metered
+from nodewise.engines.spark_stage import POLL_S, ListParam, SparkJob, SparkStage, node_name
+from nodewise.engines.worker import NODE_VARIABLE, run_metered, warm_up
 from nodewise.specs.cluster import ClusterSpec
 from nodewise.specs.gang import GangContext
 
@@ -34,7 +33,6 @@ __all__ = ["SparkEngine", "require_java"]
 MIN_JAVA = 17
 HOST = "127.0.0.1"
 START_TIMEOUT_S = 120.0
-POLL_S = 0.02
 
 # Nodes are JVMs that only hand work to Python: a small heap and the client compiler start in half the time.
 DAEMON_JAVA = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Xshare:auto"
@@ -70,7 +68,7 @@ class SparkEngine:
         self._gateway: Any = None
         self._context: Any = None
 
-    def start(self) -> None:
+    def start(self, modules: Sequence[str] = ()) -> None:
         require_java()
         try:
             import pyspark
@@ -90,7 +88,7 @@ class SparkEngine:
         self._context = self._connect(self._folder, master, environment)
         # The first job waits until all nodes have registered, so this returns when the cluster is whole.
         slots = self._cluster.slots
-        self._context.parallelize(range(slots), slots).foreach(_touch)
+        self._context.parallelize(range(slots), slots).foreach(lambda _slot: warm_up(modules))
 
     def _write_configuration(self, folder: Path, home: Path) -> dict[str, str]:
         settings = {
@@ -161,30 +159,13 @@ class SparkEngine:
                 reason = lines[-1] if lines else str(error).splitlines()[0]
                 raise NodewiseError(f"Spark did not start with master {master}: {reason}") from error
 
-    def map(self, stage: str, function: TaskFunction, partitions: Sequence[Any]) -> Iterator[TaskResult]:
-        if not partitions:
-            return
-        # Results come back through an accumulator, the one channel on which Spark reports each task as it ends; a
-        # result task's update is applied once, however often the task was attempted.
-        finished = self._context.accumulator([], _ListParam())
-        numbered = self._context.parallelize(list(enumerate(partitions)), len(partitions))
-        job = _Job(lambda: numbered.foreachPartition(partial(_run_tasks, function, stage, finished)))
-        seen: set[int] = set()
-        while True:
-            ended = job.ended()
-            for result in finished.value[len(seen) :]:
-                if result.error is not None:
-                    self._context.cancelAllJobs()
-                    job.wait()
-                    raise result.error
-                seen.add(result.index)
-                yield result
-            if ended:
-                break
-            job.wait(POLL_S)
-        job.check(stage)
-        if len(seen) != len(partitions):
-            raise NodewiseError(f"{stage}: Spark ended the job with {len(seen)} of {len(partitions)} tasks reported")
+    def map(self, stage: str, function: TaskFunction, partitions: Sequence[Any]) -> Generator[TaskResult]:
+        if partitions:
+            yield from self.keep(stage, function, partitions, persist=False).results()
+
+    def keep(self, stage: str, function: TaskFunction, partitions: Sequence[Any], *, persist: bool) -> SparkStage:
+        """As :meth:`map`, of at least one partition; what it comes to stays with Spark for more actions."""
+        return SparkStage(self._context, stage, function, partitions, persist=persist)
 
     def gang(self, stage: str, function: GangFunction, payload: Any) -> list[TaskResult]:
         nodes = self._cluster.nodes
@@ -194,9 +175,9 @@ class SparkEngine:
             # Spark does not repeat a barrier stage that is the last of its job, so the driver does.
             cores, retries = self._cluster.cores_per_node, attempts.retries(0)
             # As in map: of a member that fails we hear while the others, which wait for it, still run.
-            finished = self._context.accumulator([], _ListParam())
+            finished = self._context.accumulator([], ListParam())
             member = partial(_run_member, function, payload, stage, finished, cores, retries)
-            job = _Job(ranks.mapPartitions(member).collect)
+            job = SparkJob(ranks.mapPartitions(member).collect)
             while True:
                 ended = job.ended()
                 failure = first_failure(finished.value)
@@ -253,75 +234,6 @@ def require_java() -> None:
         raise MissingDependencyError(f"engine 'spark' needs Java {MIN_JAVA} or later: {java} is {version}", hint=hint)
 
 
-class _Job:
-    """A Spark action in a thread of its own, so that results can be looked at, and Ctrl-C answered, meanwhile."""
-
-    def __init__(self, action: Any) -> None:
-        from pyspark import InheritableThread
-
-        self.error: Exception | None = None
-        self._thread = InheritableThread(target=self._run, args=(action,), daemon=True)
-        self._thread.start()
-
-    def _run(self, action: Any) -> None:
-        try:
-            action()
-        except Exception as error:
-            self.error = error
-
-    def ended(self) -> bool:
-        return not self._thread.is_alive()
-
-    def wait(self, timeout_s: float | None = None) -> None:
-        self._thread.join(timeout_s)
-
-    def check(self, stage: str) -> None:
-        """Raise what the action raised, in one line.
-
-        The functions themselves never raise (see :func:`nodewise.engines.worker.run_metered`), so what Spark reports is
-        the loss of a worker.
-        """
-        if self.error is None:
-            return
-        cause = re.search(r"(Job aborted|Job \d+ cancelled|Could not recover)[^\n]*", str(self.error))
-        reason = cause.group(0) if cause else str(self.error).strip().splitlines()[0]
-        raise WorkerLostError(
-            f"{stage}: Spark gave the job up: {reason[:300]}",
-            hint="was a worker killed, or is there too little memory? fewer cores per node need less",
-        ) from self.error
-
-
-class _ListParam:
-    """Accumulates results in a list (an ``AccumulatorParam`` by shape)."""
-
-    @staticmethod
-    def zero(_value: list[TaskResult]) -> list[TaskResult]:
-        return []
-
-    @staticmethod
-    def addInPlace(left: list[TaskResult], right: list[TaskResult]) -> list[TaskResult]:  # noqa: N802
-        left += right
-        return left
-
-
-def _touch(_slot: int) -> None:
-    # Long enough that no slot is free again before every slot has had its task.
-    time.sleep(0.1)
-
-
-def _node() -> str:
-    return os.environ.get(NODE_VARIABLE) or socket.gethostname()
-
-
-def _run_tasks(function: TaskFunction, stage: str, finished: Any, numbered: Iterator[tuple[int, Any]]) -> None:
-    from pyspark import TaskContext
-
-    context: Any = TaskContext.get()
-    for index, partition in numbered:
-        call = partial(function, partition)
-        finished.add([run_metered(call, stage=stage, index=index, node=_node(), retries=context.attemptNumber())])
-
-
 def _run_member(
     function: GangFunction, payload: Any, stage: str, finished: Any, threads: int, retries: int, _ranks: Iterator[int]
 ) -> Iterator[None]:
@@ -330,7 +242,7 @@ def _run_member(
     context = BarrierTaskContext.get()
     gang = _SparkGang(context, threads)
     result = run_metered(
-        lambda meter: function(payload, meter, gang), stage=stage, index=gang.rank, node=_node(), retries=retries
+        lambda meter: function(payload, meter, gang), stage=stage, index=gang.rank, node=node_name(), retries=retries
     )
     finished.add([result])
     return iter(())

@@ -6,17 +6,25 @@ import os
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
 from nodewise.core.errors import JobFailedError, NodewiseError
 from nodewise.engines.base import TaskResult
 from nodewise.metering.meter import TaskMeter
 
-__all__ = ["NODE_VARIABLE", "exit_with_parent", "run_metered"]
+__all__ = ["NODE_VARIABLE", "exit_with_parent", "run_metered", "warm_up"]
 
 NODE_VARIABLE = "NODEWISE_NODE"
 """Environment variable that names the emulated node to the processes on it."""
+
+
+def warm_up(modules: Sequence[str]) -> None:
+    """Import the modules, and take long enough that no slot is free again before each has had such a task."""
+    for module in modules:
+        import_module(module)
+    time.sleep(0.1)
 
 
 def run_metered(call: Callable[[TaskMeter], Any], *, stage: str, index: int, node: str, retries: int) -> TaskResult:

@@ -10,16 +10,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
 from nodewise.analysis.ratios import cost_per_1000, speedup_range
 from nodewise.analysis.verdict import ACCURACY_MATTERS
 from nodewise.core.files import write_atomic
-from nodewise.core.units import format_bytes, format_count, format_duration
 from nodewise.report import text
 from nodewise.report.charts import Chart, cost_chart, time_chart, training_chart
+from nodewise.report.page import drawn, page_environment
 from nodewise.specs.results import ComparisonResult, ScenarioResult
 
 __all__ = ["Evidence", "PredictedImage", "write_html"]
@@ -80,46 +79,32 @@ def write_html(
     Args:
         images: The first nine are shown; none leaves the section out.
     """
-    environment = Environment(
-        loader=PackageLoader("nodewise.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        bytes=format_bytes,
-        condition=text.condition,
-        count=format_count,
-        duration=format_duration,
-        percent=text.percent,
-        plural=text.plural,
-        ratio=text.ratio,
-        usd=text.usd,
-    )
-    page = environment.get_template("report.html.jinja").render(
-        comparison=comparison,
-        rows=[_row(scenario, comparison) for scenario in comparison.scenarios],
-        emulated=any(scenario.emulated for scenario in comparison.scenarios),
-        repeated=any(scenario.repeats > 1 for scenario in comparison.scenarios),
-        charts=_charts(comparison),
-        images=[_show(image) for image in images[:IMAGES_SHOWN]],
-        evidence=evidence,
-        warnings=evidence.warnings[:WARNINGS_SHOWN],
-        cost_per_1000=cost_per_1000,
-        seconds_range=text.seconds_range,
+    page = (
+        page_environment()
+        .get_template("report.html.jinja")
+        .render(
+            comparison=comparison,
+            rows=[_row(scenario, comparison) for scenario in comparison.scenarios],
+            emulated=any(scenario.emulated for scenario in comparison.scenarios),
+            repeated=any(scenario.repeats > 1 for scenario in comparison.scenarios),
+            charts=_charts(comparison),
+            images=[_show(image) for image in images[:IMAGES_SHOWN]],
+            evidence=evidence,
+            warnings=evidence.warnings[:WARNINGS_SHOWN],
+            cost_per_1000=cost_per_1000,
+            seconds_range=text.seconds_range,
+        )
     )
     write_atomic(path, page)
 
 
 def _charts(comparison: ComparisonResult) -> dict[str, tuple[Chart, Markup]]:
-    drawn = {
+    charts = {
         "time": time_chart(comparison) if comparison.scenarios else None,
         "cost": cost_chart(comparison),
         "training": training_chart(comparison),
     }
-    # The only markup that the template takes as it is: made here, with all names escaped.
-    return {name: (chart, Markup(chart.svg)) for name, chart in drawn.items() if chart is not None}  # noqa: S704
+    return {name: drawn(chart) for name, chart in charts.items() if chart is not None}
 
 
 def _row(scenario: ScenarioResult, comparison: ComparisonResult) -> dict[str, Any]:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from nodewise.core.units import format_bytes, format_count, format_duration
 from nodewise.report import text
+from nodewise.report.console import Column, make_table, print_line, print_path
 from nodewise.specs.results import (
     ComparisonResult,
     PrepareResult,
@@ -31,36 +29,36 @@ SKIPPED_SHOWN = 10
 
 def render_comparison(comparison: ComparisonResult, console: Console) -> None:
     """Print the scenarios, their stages, the verdict and the path of the report; reads well from 80 columns on."""
-    _line(console, f"{comparison.name}: {_headline(comparison)}", style="bold")
+    print_line(console, f"{comparison.name}: {_headline(comparison)}", style="bold")
     console.print()
     if comparison.scenarios:
         console.print(_scenario_table(comparison, wide=console.width >= WIDE))
         for note in _cost_notes(comparison):
-            _line(console, note)
+            print_line(console, note)
         console.print()
         console.print(_stage_table(comparison))
         console.print()
     for name, reason in comparison.left_out.items():
-        _line(console, f"left out: {name}: {reason}")
+        print_line(console, f"left out: {name}: {reason}")
     if comparison.left_out:
         console.print()
-    _line(console, comparison.verdict, style="bold")
+    print_line(console, comparison.verdict, style="bold")
     console.print()
-    _path(console, "Report", comparison.report_path)
+    print_path(console, "Report", comparison.report_path)
 
 
 def render_prepare(result: PrepareResult, console: Console) -> None:
     """Print what ``prepare`` made, how fast, where, and which images it skipped."""
     made = f"{text.plural(result.records, 'image')} of {len(result.classes)} classes"
-    _line(console, f"Prepared {made} {_speed(result.seconds, result.start_up_seconds, result.records_per_s)}")
+    print_line(console, f"Prepared {made} {_speed(result.seconds, result.start_up_seconds, result.records_per_s)}")
     size = format_bytes(sum(shard.bytes for shard in result.shards))
     splits = dict.fromkeys(shard.split for shard in result.shards)
     parts = [
         f"{split} {format_count(sum(shard.records for shard in result.shards if shard.split == split))}"
         for split in splits
     ]
-    _line(console, f"{text.plural(len(result.shards), 'shard')}, {size} (images: {', '.join(parts)})")
-    _path(console, "Shards", result.dest)
+    print_line(console, f"{text.plural(len(result.shards), 'shard')}, {size} (images: {', '.join(parts)})")
+    print_path(console, "Shards", result.dest)
     _skipped(result.skipped, console)
     _run(result.run_id, console)
 
@@ -68,14 +66,14 @@ def render_prepare(result: PrepareResult, console: Console) -> None:
 def render_train(result: TrainResult, console: Console) -> None:
     """Print what ``train`` reached after how many epochs, how fast, and where the model is."""
     workers = f"{text.plural(result.world_size, 'worker')} ({result.strategy})"
-    _line(
+    print_line(
         console,
         f"Trained on {text.plural(result.records, 'image')} for {text.plural(len(result.epochs), 'epoch')} "
         f"with {workers} in {_time(result.seconds, result.start_up_seconds)}",
     )
     if result.epochs:
-        table = _table(
-            _Column("Epoch"), _Column("Loss"), _Column("Train accuracy"), _Column("Test accuracy"), _Column("Time")
+        table = make_table(
+            Column("Epoch"), Column("Loss"), Column("Train accuracy"), Column("Test accuracy"), Column("Time")
         )
         for epoch in result.epochs:
             table.add_row(
@@ -86,37 +84,18 @@ def render_train(result: TrainResult, console: Console) -> None:
                 format_duration(epoch.seconds),
             )
         console.print(table)
-    _line(console, _accuracy(result.accuracy, "no images were held out"))
-    _path(console, "Model", result.model_path)
+    print_line(console, _accuracy(result.accuracy, "no images were held out"))
+    print_path(console, "Model", result.model_path)
     _run(result.run_id, console)
 
 
 def render_score(result: ScoreResult, console: Console) -> None:
     """Print how many images ``score`` looked at, how many were right, how fast, and where the predictions are."""
     what = f"{text.plural(result.records, 'image')} ({result.split})"
-    _line(console, f"Scored {what} {_speed(result.seconds, result.start_up_seconds, result.records_per_s)}")
-    _line(console, _accuracy(result.accuracy, "the images have no labels"))
-    _path(console, "Predictions", result.predictions_path)
+    print_line(console, f"Scored {what} {_speed(result.seconds, result.start_up_seconds, result.records_per_s)}")
+    print_line(console, _accuracy(result.accuracy, "the images have no labels"))
+    print_path(console, "Predictions", result.predictions_path)
     _run(result.run_id, console)
-
-
-@dataclass(frozen=True, slots=True)
-class _Column:
-    header: str
-    justify: Literal["left", "right"] = "right"
-
-
-def _table(*columns: _Column) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
-    for column in columns:
-        # Folding keeps every character; rich's default would cut words off with an ellipsis.
-        table.add_column(
-            Text(column.header),
-            justify=column.justify,
-            overflow="fold",
-            no_wrap=column.justify == "right",
-        )
-    return table
 
 
 def _headline(comparison: ComparisonResult) -> str:
@@ -132,7 +111,7 @@ def _headline(comparison: ComparisonResult) -> str:
 def _scenario_table(comparison: ComparisonResult, *, wide: bool) -> Table:
     start_up, cost = (["Start-up"], ["Cost", "Cost ratio"]) if wide else ([], ["Cost\n(ratio)"])
     headers = ["Nodes", "Time", *start_up, "Speedup", "Efficiency", *cost, "Accuracy"]
-    table = _table(_Column("Scenario", "left"), *map(_Column, headers))
+    table = make_table(Column("Scenario", "left", folds=True), *map(Column, headers))
     for scenario in comparison.scenarios:
         table.add_row(
             Text(_name(scenario, comparison)),
@@ -178,8 +157,9 @@ def _cost_notes(comparison: ComparisonResult) -> list[str]:
 
 def _stage_table(comparison: ComparisonResult) -> Table:
     stages = list(dict.fromkeys(stage.name for scenario in comparison.scenarios for stage in scenario.stages))
-    table = _table(
-        _Column("Time and records/s", "left"), *map(_Column, ["start-up", *map(text.printable, stages), "stop"])
+    table = make_table(
+        Column("Time and records/s", "left", folds=True),
+        *map(Column, ["start-up", *map(text.printable, stages), "stop"]),
     )
     for scenario in comparison.scenarios:
         measured = {stage.name: stage for stage in scenario.stages}
@@ -201,11 +181,11 @@ def _skipped(skipped: Sequence[SkippedImage], console: Console) -> None:
     if not skipped:
         return
     verb = "was" if len(skipped) == 1 else "were"
-    _line(console, f"{text.plural(len(skipped), 'image')} could not be decoded and {verb} skipped:", style="bold")
+    print_line(console, f"{text.plural(len(skipped), 'image')} could not be decoded and {verb} skipped:", style="bold")
     for image in skipped[:SKIPPED_SHOWN]:
-        _line(console, f"  {image.path}: {image.reason}", whole=True)
+        print_line(console, f"  {image.path}: {image.reason}", whole=True)
     if len(skipped) > SKIPPED_SHOWN:
-        _line(console, f"  and {format_count(len(skipped) - SKIPPED_SHOWN)} more")
+        print_line(console, f"  and {format_count(len(skipped) - SKIPPED_SHOWN)} more")
 
 
 def _speed(seconds: float, start_up_seconds: float, records_per_s: float) -> str:
@@ -222,13 +202,4 @@ def _accuracy(accuracy: float | None, why_none: str) -> str:
 
 def _run(run_id: str, console: Console) -> None:
     if run_id:
-        _line(console, f"Run: {run_id}")
-
-
-def _path(console: Console, what: str, path: str) -> None:
-    _line(console, f"{what}: {path}", whole=True)
-
-
-def _line(console: Console, words: str, *, style: str = "", whole: bool = False) -> None:
-    """Print a line; ``whole`` lets the terminal wrap it, so that a path can be copied and clicked."""
-    console.print(Text(text.printable(words), style=style), soft_wrap=whole)
+        print_line(console, f"Run: {run_id}")

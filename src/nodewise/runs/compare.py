@@ -21,6 +21,7 @@ from nodewise.data.datasets import resolve_source
 from nodewise.data.shards import Manifest, read_manifest
 from nodewise.data.sources import ImageSource, open_source
 from nodewise.jobs.prepare import PrepareJob
+from nodewise.jobs.prepare_folder import claim_folder
 from nodewise.jobs.score import ScoreJob
 from nodewise.jobs.train import TrainJob
 from nodewise.metering.cost import Price, price_cluster
@@ -151,7 +152,7 @@ def _find_source(spec: CompareSpec, workspace: Workspace, base: Path, progress: 
 
 def _check_jobs(spec: CompareSpec, source: ImageSource) -> None:
     """Find out before anything is started what would go wrong after the first stage."""
-    size = PrepareJob(source, Path(), spec.jobs.prepare).size
+    size = PrepareJob(source, spec.jobs.prepare).size
     if size is not None:
         shape = (3, size, size)
         model = spec.jobs.train.model
@@ -184,6 +185,7 @@ def _run_scenario(
             "compare",
             plan.cluster,
             progress,
+            modules=PrepareJob.modules,
             price=plan.price,
             scenario=plan.scenario.name,
             experiment=experiment,
@@ -191,7 +193,9 @@ def _run_scenario(
         ) as session:
             folder = session.folder
             shards, model, predictions = (folder / name for name in ("shards", "model.safetensors", "predictions"))
-            run_prepare(session, PrepareJob(source, shards, jobs.prepare), shards)
+            prepare = PrepareJob(source, jobs.prepare)
+            with claim_folder(shards, prepare.fingerprint()) as claimed:
+                run_prepare(session, prepare, claimed)
             manifest = read_manifest(shards)
             run_train(session, TrainJob(shards, manifest, jobs.train), model)
             run_score(session, ScoreJob(shards, manifest, model, jobs.score), predictions)

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from nodewise.data.images import decode_image, encode_png
+from nodewise.data.images import encode_png
+from nodewise.data.pixels import example_pixels
 from nodewise.data.shards import Manifest, read_shard
 from nodewise.report.html import PredictedImage
 
@@ -32,10 +33,10 @@ def predicted_images(shards: Path, manifest: Manifest, predictions: Path) -> lis
     for row in table.take(rows).to_pylist():
         name, _, number = row["record"].rpartition(":")
         shard = next(shard for shard in manifest.shards if shard.path == name)
-        data, _label = next(islice(read_shard(shards, shard), int(number), None))
+        example = next(islice(read_shard(shards, shard), int(number), None))
         images.append(
             PredictedImage(
-                png=encode_png(decode_image(data)),
+                png=encode_png(example_pixels(example)),
                 label=row["label_name"],
                 predicted=row["predicted_name"],
                 probability=row["probability"],

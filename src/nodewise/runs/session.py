@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from nodewise.core.errors import NodewiseError
 from nodewise.core.progress import Progress
-from nodewise.engines.base import Engine, GangFunction, TaskFunction
+from nodewise.engines.base import Engine, GangFunction, TaskFunction, TaskResult
 from nodewise.engines.registry import create_engine
 from nodewise.metering.cost import Price, cost_usd
 from nodewise.runs.machine import provenance
@@ -45,12 +45,12 @@ class Session:
     def last_stage(self) -> StageRecord:
         return self.stages[-1]
 
-    def start(self) -> None:
-        """Start the cluster; from here on time is billed."""
+    def start(self, modules: Sequence[str]) -> None:
+        """Start the cluster and import the modules on it; from here on time is billed."""
         nodes = self.run.cluster.nodes
         self._progress.stage(f"start {self._engine.name}, {nodes} node{'s' if nodes > 1 else ''}")
         self._began = time.perf_counter()
-        self._engine.start()
+        self._engine.start(modules)
         self.start_up_s = self.cluster_s
         self._progress.done()
 
@@ -84,7 +84,7 @@ class Stage:
     def __init__(self, name: str, engine: Engine, progress: Progress) -> None:
         self.name = name
         self.tasks: list[TaskRecord] = []
-        self._engine = engine
+        self.engine = engine
         self._progress = progress
 
     @property
@@ -93,13 +93,28 @@ class Stage:
 
     def map(self, function: TaskFunction, partitions: Sequence[Any]) -> list[Any]:
         """The function's value for every partition, in their order."""
-        self._progress.stage(self.name, len(partitions))
+        return self.gather(self.engine.map(self.name, function, partitions), len(partitions))
+
+    def gather(self, results: Generator[TaskResult], num_tasks: int) -> list[Any]:
+        """As :meth:`map`, of tasks that the caller had the engine start."""
         values: dict[int, Any] = {}
-        for result in self._engine.map(self.name, function, partitions):
-            values[result.index] = result.value
-            self.tasks.append(result.record)
-            self._progress.advance()
-        return [values[index] for index in range(len(partitions))]
+        self._follow(results, num_tasks, values.__setitem__)
+        return [values[index] for index in range(num_tasks)]
+
+    def each(self, function: TaskFunction, partitions: Sequence[Any], take: Callable[[int, Any], None]) -> None:
+        """Hand the number of every partition and the function's value for it to ``take``, as they come.
+
+        If ``take`` raises, no more tasks are handed out.
+        """
+        self._follow(self.engine.map(self.name, function, partitions), len(partitions), take)
+
+    def _follow(self, results: Generator[TaskResult], num_tasks: int, take: Callable[[int, Any], None]) -> None:
+        self._progress.stage(self.name, num_tasks)
+        with closing(results):
+            for result in results:
+                self.tasks.append(result.record)
+                take(result.index, result.value)
+                self._progress.advance()
 
     def gang(self, function: GangFunction, payload: Any, *, steps: int, log: Path) -> list[Any]:
         """The function's value on every node, in order of rank.
@@ -109,7 +124,7 @@ class Stage:
         """
         self._progress.stage(self.name, steps)
         with _following(log, lambda line: self._progress.advance(detail=_describe_epoch(line))):
-            results = self._engine.gang(self.name, function, payload)
+            results = self.engine.gang(self.name, function, payload)
         self.tasks += [result.record for result in results]
         return [result.value for result in results]
 
@@ -121,6 +136,7 @@ def open_session(
     cluster: ClusterSpec,
     progress: Progress,
     *,
+    modules: Sequence[str] = (),
     price: Price | None = None,
     scenario: str | None = None,
     experiment: str | None = None,
@@ -131,6 +147,9 @@ def open_session(
     However the block ends, no process of the cluster is left and the run is in the workspace: FINISHED, FAILED with its
     reason, or KILLED if it was interrupted.
 
+    Args:
+        modules: What the tasks will need first; importing them belongs to the cluster's start.
+
     Yields:
         A session whose ``result`` and ``accuracy`` the block fills in.
     """
@@ -140,7 +159,7 @@ def open_session(
     session = Session(run, workspace.run_dir(run.run_id), create_engine(cluster), progress)
     status, error = RunStatus.FINISHED, None
     try:
-        session.start()
+        session.start(modules)
         yield session
     except BaseException as raised:
         status, error = _judge(raised)

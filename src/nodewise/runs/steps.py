@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nodewise.jobs.prepare import PrepareJob
+from nodewise.jobs.prepare_folder import PrepareFolder
 from nodewise.jobs.score import ScoreJob, ScoreOutcome
 from nodewise.jobs.train import TrainJob, TrainOutcome
 from nodewise.runs.session import Session
@@ -17,20 +18,22 @@ __all__ = ["run_prepare", "run_score", "run_train"]
 EPOCH_LOG = "epochs.jsonl"
 
 
-def run_prepare(session: Session, job: PrepareJob, dest: Path) -> PrepareResult:
-    """Write the shards and their manifest."""
+def run_prepare(session: Session, job: PrepareJob, folder: PrepareFolder) -> PrepareResult:
+    """Write the shards and their manifest, as far as the folder has them not yet."""
     with session.stage(job.name) as metered:
-        manifest = job.combine(metered.map(job.task(), job.plan()))
+        metered.each(job.task(folder), job.plan(folder), lambda _index, outcome: job.note(folder, outcome))
+        manifest = job.combine(folder)
     stage = session.last_stage
     result = PrepareResult(
-        records=stage.records,
+        records=sum(shard.records for shard in manifest.shards),
         skipped=manifest.skipped,
         classes=manifest.classes,
-        shards=tuple(replace(shard, path=str(dest / shard.path)) for shard in manifest.shards),
+        shards=tuple(replace(shard, path=str(folder.path / shard.path)) for shard in manifest.shards),
         seconds=stage.wall_s,
         start_up_seconds=session.start_up_s,
         records_per_s=stage.records_per_s,
-        dest=str(dest),
+        dest=str(folder.path),
+        resumed_tasks=folder.num_resumed,
         run_id=session.run.run_id,
     )
     session.result["prepare"] = to_json(result)

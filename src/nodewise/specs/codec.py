@@ -12,8 +12,7 @@ import difflib
 import json
 import math
 import re
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
@@ -22,41 +21,19 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import yaml
 
-from nodewise.core.errors import SpecError, UnknownNameError
-from nodewise.specs.cluster import ClusterSpec
-from nodewise.specs.job import PrepareSpec, ScoreSpec, TrainSpec
+from nodewise.core.errors import SpecError
+from nodewise.specs.checks import Key, Problem, format_key, problems_of_compare
 from nodewise.specs.run import RunRecord
-from nodewise.specs.scenario import CompareSpec, Scenario
+from nodewise.specs.scenario import CompareSpec
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-__all__ = [
-    "check_cluster",
-    "check_compare",
-    "check_prepare",
-    "check_score",
-    "check_train",
-    "load_compare",
-    "run_from_json",
-    "run_to_json",
-    "to_json",
-]
+__all__ = ["load_compare", "run_from_json", "run_to_json", "to_json"]
 
 MAX_FILE_BYTES = 1 << 20
 MAX_VALUES = 10_000
 """Values in a file with its aliases written out; some hundred scenarios need a tenth of it."""
-
-_Key = tuple[str | int, ...]
-"""Where a value stands: keys and list positions from the top of the file."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Problem:
-    key: _Key
-    text: str
-    hint: str | None = None
-
 
 # --- from a file -----------------------------------------------------------------------------------------------------
 
@@ -80,7 +57,7 @@ def load_compare(path: Path, *, node_type_names: Collection[str] | None = None) 
         spec = TypeAdapter(CompareSpec).validate_json(json.dumps(source.data))
     except ValidationError as error:
         raise source.error(_problems_of_types(error.errors(include_url=False))) from None
-    problems = list(_problems_of_compare(spec, node_type_names))
+    problems = list(problems_of_compare(spec, node_type_names))
     if problems:
         raise source.error(problems)
     return spec
@@ -105,7 +82,7 @@ class _YamlFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lines: dict[_Key, int] = {}
+        self._lines: dict[Key, int] = {}
         self._values = 0
         try:
             loader = _Loader(self._read())
@@ -124,12 +101,12 @@ class _YamlFile:
         if not isinstance(self.data, dict):
             raise SpecError(f"{path}, line 1: the file must be a mapping (key: value), not {_describe(self.data)}")
 
-    def error(self, problems: list[_Problem]) -> SpecError:
+    def error(self, problems: list[Problem]) -> SpecError:
         """One error for all problems, the first in the file named in full."""
         placed = sorted(problems, key=lambda problem: self._line(problem.key))
         first, more = placed[0], len(placed) - 1
         rest = f" (and {more} more {'problem' if more == 1 else 'problems'})" if more else ""
-        place = f"{self.path}, line {self._line(first.key)}: {_format_key(first.key)}"
+        place = f"{self.path}, line {self._line(first.key)}: {format_key(first.key)}"
         return SpecError(f"{place} {first.text}{rest}", hint=first.hint)
 
     def _refusal(self, mark: yaml.Mark | None, text: str) -> SpecError:
@@ -150,7 +127,7 @@ class _YamlFile:
         except OSError as error:
             raise SpecError(f"{self.path} cannot be read: {error.strerror}") from None
 
-    def _plain(self, loader: _Loader, node: yaml.Node, key: _Key) -> Any:
+    def _plain(self, loader: _Loader, node: yaml.Node, key: Key) -> Any:
         self._values += 1
         self._lines.setdefault(key, node.start_mark.line + 1)
         if self._values > MAX_VALUES:
@@ -166,7 +143,7 @@ class _YamlFile:
                 raise self._refusal(node.start_mark, f"{node.value[:40]!r} is not a value of its type") from None
         raise self._refusal(node.start_mark, f"the tag {node.tag!r} has no place here")
 
-    def _mapping(self, loader: _Loader, node: yaml.MappingNode, key: _Key) -> dict[str, Any]:
+    def _mapping(self, loader: _Loader, node: yaml.MappingNode, key: Key) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
             mark = key_node.start_mark
@@ -183,17 +160,10 @@ class _YamlFile:
             result[name] = self._plain(loader, value_node, (*key, name))
         return result
 
-    def _line(self, key: _Key) -> int:
+    def _line(self, key: Key) -> int:
         while key not in self._lines:
             key = key[:-1]
         return self._lines[key]
-
-
-def _format_key(key: _Key) -> str:
-    text = ""
-    for part in key:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text or "the file"
 
 
 def _describe(value: Any) -> str:
@@ -224,8 +194,8 @@ _EXPECTED = {
 }
 
 
-def _problems_of_types(errors: list[ErrorDetails]) -> list[_Problem]:
-    problems: dict[_Key, _Problem] = {}
+def _problems_of_types(errors: list[ErrorDetails]) -> list[Problem]:
+    problems: dict[Key, Problem] = {}
     for details in errors:
         # `source` is text or a list, and pydantic reports what is wrong with either, under a name for each.
         if details["loc"][-1:] == ("str",) and isinstance(details["input"], list):
@@ -235,29 +205,29 @@ def _problems_of_types(errors: list[ErrorDetails]) -> list[_Problem]:
     return list(problems.values())
 
 
-def _problem_of(key: _Key, details: ErrorDetails) -> _Problem:
+def _problem_of(key: Key, details: ErrorDetails) -> Problem:
     """pydantic's error in nodewise's words."""
     kind, value = details["type"], details["input"]
     if kind == "unexpected_keyword_argument":
         known = _known_keys(key[:-1])
         near = difflib.get_close_matches(str(key[-1]), known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"known keys here: {', '.join(known)}"
-        return _Problem(key, "is not a known key", hint)
+        return Problem(key, "is not a known key", hint)
     if kind in ("missing", "missing_argument", "missing_keyword_only_argument"):
-        return _Problem(key, "is missing")
+        return Problem(key, "is missing")
     if kind == "literal_error":
         expected = details["ctx"]["expected"]
         near = difflib.get_close_matches(str(value), re.findall(r"'(.*?)'", expected), n=1, cutoff=0.5)
         meant = f"did you mean {near[0]!r}?" if near else None
-        return _Problem(key, f"must be {expected}, not {_describe(value)}", meant)
+        return Problem(key, f"must be {expected}, not {_describe(value)}", meant)
     expected = _EXPECTED.get(kind, details["msg"])
     if key == ("dataset", "source"):
         expected = "text or a list of texts"
     quotes = 'put it in quotes: "..."' if kind == "string_type" and isinstance(value, int | float) else None
-    return _Problem(key, f"must be {expected}, not {_describe(value)}", quotes)
+    return Problem(key, f"must be {expected}, not {_describe(value)}", quotes)
 
 
-def _known_keys(key: _Key) -> list[str]:
+def _known_keys(key: Key) -> list[str]:
     """The fields of the spec that stands at ``key``."""
     spec: Any = CompareSpec
     for part in key:
@@ -265,126 +235,6 @@ def _known_keys(key: _Key) -> list[str]:
         classes = [hint, *get_args(hint)]
         spec = next(cls for cls in classes if dataclasses.is_dataclass(cls))
     return [field.name for field in dataclasses.fields(spec)]
-
-
-# --- ranges ----------------------------------------------------------------------------------------------------------
-
-
-def check_prepare(spec: PrepareSpec) -> None:
-    """Raise SpecError for the first setting that is out of range."""
-    _raise_first(_problems_of_prepare(spec))
-
-
-def check_train(spec: TrainSpec) -> None:
-    """Raise SpecError for the first setting that is out of range."""
-    _raise_first(_problems_of_train(spec))
-
-
-def check_score(spec: ScoreSpec) -> None:
-    """Raise SpecError for the first setting that is out of range."""
-    _raise_first(_problems_of_score(spec))
-
-
-def check_cluster(spec: ClusterSpec, *, node_type_names: Collection[str] | None = None) -> None:
-    """Raise SpecError for the first setting that is out of range, or that the engine has no use for."""
-    _raise_first(_problems_of_cluster(spec, node_type_names))
-
-
-def check_compare(spec: CompareSpec, *, node_type_names: Collection[str] | None = None) -> None:
-    """Raise SpecError for the first setting that :func:`load_compare` would refuse: for specs made in Python."""
-    _raise_first(_problems_of_compare(spec, node_type_names))
-
-
-def _raise_first(problems: Iterator[_Problem]) -> None:
-    for problem in problems:
-        raise SpecError(f"{_format_key(problem.key)} {problem.text}", hint=problem.hint)
-
-
-def _at_least(spec: object, name: str, least: int) -> Iterator[_Problem]:
-    value = getattr(spec, name)
-    if value is not None and value < least:
-        yield _Problem((name,), f"must be at least {least}, not {value}")
-
-
-def _between(spec: object, name: str, least: int, most: int) -> Iterator[_Problem]:
-    value = getattr(spec, name)
-    if value is not None and not least <= value <= most:
-        yield _Problem((name,), f"must be from {least} to {most}, not {value}")
-
-
-def _problems_of_prepare(spec: PrepareSpec) -> Iterator[_Problem]:
-    yield from _at_least(spec, "size", 8)
-    # Written so that not-a-number fails too.
-    if not 0 < spec.sample <= 1:
-        yield _Problem(("sample",), f"must be above 0 and at most 1, not {spec.sample:g}")
-    if not 0 <= spec.test_fraction < 1:
-        yield _Problem(("test_fraction",), f"must be at least 0 and below 1, not {spec.test_fraction:g}")
-    yield from _between(spec, "seed", 0, 2**32 - 1)
-    yield from _at_least(spec, "shard_records", 1)
-    yield from _between(spec, "quality", 1, 100)
-
-
-def _problems_of_train(spec: TrainSpec) -> Iterator[_Problem]:
-    if spec.model != "cnn" and not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", spec.model):
-        yield _Problem(("model",), f"must be 'cnn' or 'package.module:function', not {spec.model!r}")
-    yield from _at_least(spec, "epochs", 1)
-    yield from _at_least(spec, "batch_size", 1)
-    if not (spec.learning_rate > 0 and math.isfinite(spec.learning_rate)):
-        yield _Problem(("learning_rate",), f"must be a number above 0, not {spec.learning_rate:g}")
-    yield from _between(spec, "seed", 0, 2**32 - 1)
-
-
-def _problems_of_score(spec: ScoreSpec) -> Iterator[_Problem]:
-    yield from _at_least(spec, "batch_size", 1)
-
-
-def _problems_of_cluster(spec: ClusterSpec | Scenario, node_type_names: Collection[str] | None) -> Iterator[_Problem]:
-    yield from _at_least(spec, "nodes", 1)
-    yield from _at_least(spec, "cores_per_node", 1)
-    yield from _between(spec, "port", 1, 65535)
-    for name in ("address", "port"):
-        if spec.engine == "local" and getattr(spec, name) is not None:
-            yield _Problem((name,), "is for the engines spark and ray; the local engine has none")
-    if spec.address is not None and not spec.address.strip():
-        yield _Problem(("address",), "must not be empty")
-    if spec.engine != "local" and spec.address is not None and spec.port is not None:
-        yield _Problem(("port",), "is for a cluster that nodewise starts; with an address it has no meaning")
-    if node_type_names is not None and spec.node_type is not None and spec.node_type not in node_type_names:
-        error = UnknownNameError("node type", spec.node_type, node_type_names)
-        yield _Problem(
-            ("node_type",), f"{spec.node_type!r} is unknown", error.hint or "`nodewise nodes list` shows all of them"
-        )
-
-
-def _problems_of_compare(spec: CompareSpec, node_type_names: Collection[str] | None) -> Iterator[_Problem]:
-    if not spec.name.strip():
-        yield _Problem(("name",), "must not be empty")
-    if not spec.dataset.sources or not all(source.strip() for source in spec.dataset.sources):
-        yield _Problem(("dataset", "source"), "must name a folder, an archive or a data set")
-    yield from _under(("jobs", "prepare"), _problems_of_prepare(spec.jobs.prepare))
-    yield from _under(("jobs", "train"), _problems_of_train(spec.jobs.train))
-    yield from _under(("jobs", "score"), _problems_of_score(spec.jobs.score))
-    yield from _at_least(spec, "repeat", 1)
-    if not spec.scenarios:
-        yield _Problem(("scenarios",), "must hold at least one scenario")
-    first_with: dict[str, int] = {}
-    for index, scenario in enumerate(spec.scenarios):
-        if not scenario.name.strip():
-            yield _Problem(("scenarios", index, "name"), "must not be empty")
-        if first_with.setdefault(scenario.name, index) != index:
-            other = _format_key(("scenarios", first_with[scenario.name]))
-            yield _Problem(("scenarios", index, "name"), f"{scenario.name!r} is already the name of {other}")
-        yield from _under(("scenarios", index), _problems_of_cluster(scenario, node_type_names))
-    if spec.baseline is not None and spec.baseline not in first_with:
-        names = ", ".join(map(repr, first_with))
-        near = difflib.get_close_matches(spec.baseline, first_with, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"scenarios here: {names}"
-        yield _Problem(("baseline",), f"{spec.baseline!r} is not the name of a scenario", hint)
-
-
-def _under(key: _Key, problems: Iterator[_Problem]) -> Iterator[_Problem]:
-    for problem in problems:
-        yield dataclasses.replace(problem, key=(*key, *problem.key))
 
 
 # --- JSON ------------------------------------------------------------------------------------------------------------

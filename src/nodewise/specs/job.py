@@ -47,8 +47,8 @@ class PrepareSpec:
         shard_format: ``tfrecord``: ``tf.train.Example`` in TFRecord files; ``webdataset``: tar files.
         shard_records: Records in a shard (the last one of a split may have fewer).
         shard_bytes: Most bytes in a shard, instead of ``shard_records``; a longer record has a shard of its own.
-        encoding: What an image is stored as; ``raw`` is its pixels. An image that keeps its size keeps its bytes if
-            they are of this encoding.
+        encoding: What an image is stored as; ``raw`` is its pixels. An image that has the right size already keeps its
+            bytes if they are of this encoding. None: JPEG where images are resized, else each as it is.
         quality: Of ``jpeg`` and ``webp``, 1 to 100.
         subsampling: Of the colour channels of a JPEG: ``444`` has them for every pixel.
         optimize: Compute the Huffman tables of each JPEG anew: about 6 % fewer bytes, about twice the encoding time.
@@ -68,7 +68,7 @@ class PrepareSpec:
     shard_format: ShardFormat = "tfrecord"
     shard_records: int = 230
     shard_bytes: int | None = None
-    encoding: Encoding = "jpeg"
+    encoding: Encoding | None = None
     quality: int = 95
     subsampling: Subsampling = "444"
     optimize: bool = False

@@ -44,7 +44,11 @@ class ShardInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrepareResult:
-    """``seconds`` is the job itself; starting the engine took ``start_up_seconds`` more."""
+    """``seconds`` is the job itself; starting the engine took ``start_up_seconds`` more.
+
+    ``resumed_tasks`` are those whose shards an earlier run had left that did not come to its end; ``records_per_s`` is
+    that of the others.
+    """
 
     records: int
     skipped: tuple[SkippedImage, ...]
@@ -54,6 +58,7 @@ class PrepareResult:
     start_up_seconds: float
     records_per_s: float
     dest: str
+    resumed_tasks: int = 0
     run_id: str = ""
 
 

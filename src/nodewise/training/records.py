@@ -10,8 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from nodewise.core.errors import CorruptFileError, SpecError
-from nodewise.data.images import ImageError, decode_image
+from nodewise.data.examples import Example
+from nodewise.data.images import ImageError
 from nodewise.data.order import is_owned
+from nodewise.data.pixels import example_pixels
 from nodewise.data.shards import Manifest, read_shard
 from nodewise.metering.meter import TaskMeter
 from nodewise.specs.results import ShardInfo
@@ -78,18 +80,18 @@ def load_records(
     row = first = 0
     for shard in shards:
         meter.count(read_bytes=shard.bytes)
-        for place, (data, label) in enumerate(read_shard(folder, shard)):
+        for place, example in enumerate(read_shard(folder, shard)):
             if row < len(numbers) and numbers[row] == first + place:
-                images[row] = _decode(folder / shard.path, place, data, image_shape)
-                labels[row] = label
+                images[row] = _decode(folder / shard.path, place, example, image_shape)
+                labels[row] = example.label
                 row += 1
         first += shard.records
     return Records(numbers, torch.from_numpy(images), torch.from_numpy(labels))
 
 
-def _decode(path: Path, record: int, data: bytes, image_shape: ImageShape) -> NDArray[np.uint8]:
+def _decode(path: Path, record: int, example: Example, image_shape: ImageShape) -> NDArray[np.uint8]:
     try:
-        image = decode_image(data)
+        image = example_pixels(example)
     except ImageError as error:
         raise CorruptFileError(str(path), str(error), record=record) from None
     channels, height, width = image_shape

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,11 +28,13 @@ from sqlalchemy import exc as sqlalchemy_errors
 from sqlalchemy.pool import NullPool
 
 from nodewise.core.errors import CorruptFileError, InputError, NodewiseError
+from nodewise.core.files import disk_full, is_disk_full
 
 __all__ = ["RUNS", "SCHEMA_VERSION", "Database"]
 
 SCHEMA_VERSION = 1
 _BUSY_TIMEOUT_MS = 30_000
+_LOG_INDEX_BYTES = 32 * 1024
 
 _METADATA = MetaData()
 
@@ -135,6 +138,8 @@ def _named_errors(path: Path) -> Iterator[None]:
         raise
     except sqlalchemy_errors.OperationalError as error:
         reason = str(error.orig)
+        if _is_full(path, getattr(error.orig, "sqlite_errorname", "")):
+            raise disk_full(path) from None
         if "locked" in reason or "disk" in reason:
             raise NodewiseError(f"{path}: {reason}") from None
         raise InputError(f"{path} cannot be used: {reason}", hint="give another folder with --workspace") from None
@@ -142,5 +147,13 @@ def _named_errors(path: Path) -> Iterator[None]:
         hint = "move the file away to start afresh; the folders under runs/ stay"
         raise CorruptFileError(str(path), str(error.orig), hint=hint) from None
     except OSError as error:
+        if is_disk_full(error):
+            raise disk_full(path) from None
         hint = "give another folder with --workspace"
         raise InputError(f"workspace {path.parent} cannot be written: {error.strerror}", hint=hint) from None
+
+
+def _is_full(path: Path, error_name: str) -> bool:
+    # When it cannot extend the index of its log, SQLite says that input and output failed.
+    no_room = shutil.disk_usage(path.parent).free < _LOG_INDEX_BYTES
+    return error_name == "SQLITE_FULL" or (error_name.startswith("SQLITE_IOERR") and no_room)

@@ -21,12 +21,12 @@ from sqlalchemy import RowMapping, Update, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from nodewise.core.errors import InputError, UnknownNameError, UnsafeFileError
-from nodewise.core.files import resolve_inside
+from nodewise.core.files import disk_full, is_disk_full, resolve_inside
+from nodewise.core.owner import Owner
 from nodewise.specs.cluster import ClusterSpec
 from nodewise.specs.codec import run_from_json, run_to_json
 from nodewise.specs.run import RunRecord, RunStatus, TaskRecord
 from nodewise.workspace.database import RUNS, Database
-from nodewise.workspace.owner import Owner
 
 __all__ = ["Workspace"]
 
@@ -75,6 +75,8 @@ class Workspace:
         try:
             yield
         except OSError as error:
+            if is_disk_full(error):
+                raise disk_full(self.root) from None
             raise InputError(
                 f"workspace {self.root} cannot be written: {error.strerror}",
                 hint="give another folder with --workspace or NODEWISE_WORKSPACE",

@@ -1,4 +1,4 @@
-"""Whether the process that holds a run is still there."""
+"""Whether the process that holds something is still there."""
 
 from __future__ import annotations
 
