@@ -10,7 +10,7 @@ import simplejpeg
 import tensorflow as tf
 from tfdata_prepare import decode, encode, resize_and_crop
 
-from nodewise.data.transform import Transform
+from nodewise.images.transform import Transform
 
 
 def psnr(first, second):

@@ -20,7 +20,7 @@ SIDE = 192
 
 def nodewise(shards):
     """nodewise's own, in the stored order."""
-    from nodewise.data.reader import ShardReader
+    from nodewise.shards.reader import ShardReader
 
     readers = {}
 
@@ -35,7 +35,7 @@ def nodewise(shards):
 
 def nodewise_shuffled(shards):
     """nodewise's own, each epoch in an order of its own."""
-    from nodewise.data.reader import ShardReader
+    from nodewise.shards.reader import ShardReader
 
     readers = {}
 
@@ -50,8 +50,9 @@ def nodewise_shuffled(shards):
 
 def nodewise_torch(shards):
     """nodewise's dataset in a DataLoader without worker processes: its threads decode."""
-    from nodewise.data.torch_dataset import ShardDataset
     from torch.utils.data import DataLoader
+
+    from nodewise.shards.torch_dataset import ShardDataset
 
     def batches(dtype, batch_size):
         dataset = ShardDataset(shards, split="all", batch_size=batch_size, dtype=dtype, shuffle=False)

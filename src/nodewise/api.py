@@ -42,8 +42,8 @@ from nodewise.specs.scenario import CompareSpec, DatasetSpec
 from nodewise.workspace import Workspace, find_workspace
 
 if TYPE_CHECKING:
-    from nodewise.data.stats import DataStats
     from nodewise.runs.session import Session
+    from nodewise.shards.stats import DataStats
 
 # Each function imports what its job needs: PyTorch alone takes longer to load than a small `prepare` to run.
 
@@ -177,10 +177,10 @@ def train(
         InputError: The request cannot be carried out; nothing was started.
         NodewiseError: The run failed; it is in the workspace with its reason.
     """
-    from nodewise.data.shards import read_manifest
     from nodewise.jobs.train import TrainJob
     from nodewise.runs.dependencies import require_torch
     from nodewise.runs.steps import run_train
+    from nodewise.shards.manifest import read_manifest
 
     require_torch()
     spec = TrainSpec(model=model, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
@@ -213,10 +213,10 @@ def score(
         InputError: The request cannot be carried out; nothing was started.
         NodewiseError: The run failed; it is in the workspace with its reason.
     """
-    from nodewise.data.shards import read_manifest
     from nodewise.jobs.score import ScoreJob, claim_predictions
     from nodewise.runs.dependencies import require_torch
     from nodewise.runs.steps import run_score
+    from nodewise.shards.manifest import read_manifest
 
     require_torch()
     spec = ScoreSpec(split=split, batch_size=batch_size)
@@ -322,15 +322,15 @@ def speedtest(
 
 
 def check_data(path: StrPath, *, progress: Progress = SILENT) -> CheckResult:
-    """Check shards: every checksum, image, class and count; see :func:`nodewise.data.check.check_shards`."""
-    from nodewise.data.check import check_shards
+    """Check shards: every checksum, image, class and count; see :func:`nodewise.shards.check.check_shards`."""
+    from nodewise.shards.check import check_shards
 
     return check_shards(Path(path), progress)
 
 
 def data_stats(path: StrPath, *, progress: Progress = SILENT) -> DataStats:
-    """What is in a folder of shards or of images; see :func:`nodewise.data.stats.collect_stats`."""
-    from nodewise.data.stats import collect_stats
+    """What is in a folder of shards or of images; see :func:`nodewise.shards.stats.collect_stats`."""
+    from nodewise.shards.stats import collect_stats
 
     return collect_stats(Path(path), progress)
 

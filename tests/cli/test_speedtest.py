@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.data.readers.made_sources import make_images, shard_source
+from tests.readers.made_sources import make_images, shard_source
 
 SMALL = ("--batch-sizes", "2,4", "--batch-counts", "1,3", "--repeat", "2", "--reader", "nodewise", "--size", "16")
 

@@ -16,8 +16,8 @@ from PIL import Image
 from nodewise.core.errors import CorruptFileError, DownloadError, SourceError, UnknownNameError
 from nodewise.data import datasets
 from nodewise.data.datasets import fetch, list_datasets, resolve_source
-from nodewise.data.images import encode_png
 from nodewise.data.sources import open_source
+from nodewise.images.codecs import encode_png
 
 
 def make_cifar_archive(path):

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nodewise.data.examples import Example
-from nodewise.data.images import ImageError, decode_image
-from nodewise.data.shards import read_shard, write_shards
 from nodewise.data.sources import CIFAR10_CLASSES, open_source, read_image, select
-from nodewise.data.transform import Transform
+from nodewise.images.codecs import ImageError, decode_image
+from nodewise.images.transform import Transform
+from nodewise.shards.examples import Example
+from nodewise.shards.files import read_shard, write_shards
 
 DATA = Path(os.environ.get("NODEWISE_TEST_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
 

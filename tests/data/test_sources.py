@@ -8,8 +8,8 @@ import pytest
 
 from nodewise.core.errors import CorruptFileError, SourceError, SpecError
 from nodewise.data.image_list import ImageList, ImageRef
-from nodewise.data.images import ImageError, encode_jpeg, encode_png
 from nodewise.data.sources import CIFAR10_CLASSES, ChangedFileError, ImageSource, open_source, read_image, select
+from nodewise.images.codecs import ImageError, encode_jpeg, encode_png
 
 
 def picture(side=40):

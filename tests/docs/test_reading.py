@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nodewise.data.examples import Example
-from nodewise.data.images import encode_jpeg
-from nodewise.data.shards import Manifest, write_manifest, write_shards
+from nodewise.images.codecs import encode_jpeg
+from nodewise.shards.examples import Example
+from nodewise.shards.files import write_shards
+from nodewise.shards.manifest import Manifest, write_manifest
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reading.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)

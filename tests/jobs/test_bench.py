@@ -10,15 +10,15 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from tests.data.readers.made_sources import first_ids, image_source, shard_source
 from tests.engines.clusters import on_no_cluster
+from tests.readers.made_sources import first_ids, image_source, shard_source
 
 from nodewise.core.errors import CorruptFileError, InputError
 from nodewise.data.pagecache import drop
-from nodewise.data.readers.base import ReaderFaultError, ReaderOptions, ReadSource
-from nodewise.data.readers.registry import READERS
 from nodewise.jobs.apart import ProcessEndedError
 from nodewise.jobs.bench import Benches
+from nodewise.readers.base import ReaderFaultError, ReaderOptions, ReadSource
+from nodewise.readers.registry import READERS
 
 
 @pytest.fixture

@@ -15,7 +15,9 @@ import pytest
 import nodewise
 from nodewise.core.errors import DiskFullError
 from nodewise.core.files import TEMP_PREFIX
-from nodewise.data.shards import MANIFEST_NAME, parse_shard_name, read_manifest, read_shard
+from nodewise.shards.files import read_shard
+from nodewise.shards.manifest import MANIFEST_NAME, read_manifest
+from nodewise.shards.names import parse_shard_name
 
 SETTINGS = {"size": 16, "sample": 0.05, "shard_records": 15}
 """Six shards of 90 digits: 60 KB."""

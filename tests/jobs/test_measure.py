@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.data.readers.made_sources import first_ids, image_source, shard_source
+from tests.readers.made_sources import first_ids, image_source, shard_source
 
 from nodewise.core.errors import InputError
 from nodewise.data.pagecache import drop, warm
-from nodewise.data.readers.base import ReadBatch, ReaderFaultError, ReadSource
-from nodewise.data.readers.sources import RecordPlaces
 from nodewise.jobs.measure import measure, warm_up
+from nodewise.readers.base import ReadBatch, ReaderFaultError, ReadSource
+from nodewise.readers.sources import RecordPlaces
 
 Change = Callable[[int, ReadBatch], ReadBatch]
 

@@ -21,15 +21,16 @@ import nodewise
 from nodewise.core.errors import CorruptFileError, FolderInUseError, JobFailedError, SourceError
 from nodewise.core.files import TEMP_PREFIX
 from nodewise.core.lease import hold_folder
-from nodewise.data.images import decode_image, encode_jpeg, encode_png
-from nodewise.data.pixels import example_pixels
-from nodewise.data.shards import MANIFEST_NAME, read_manifest, read_shard
 from nodewise.data.sources import open_source
 from nodewise.engines.base import Engine
+from nodewise.images.codecs import decode_image, encode_jpeg, encode_png
 from nodewise.jobs.prepare import PrepareJob
 from nodewise.jobs.prepare_folder import JOURNAL_NAME, SKIPPED_NAME, PrepareFolder, claim_folder
 from nodewise.jobs.prepare_task import Outcome
 from nodewise.metering.meter import TaskMeter
+from nodewise.shards.files import read_shard
+from nodewise.shards.manifest import MANIFEST_NAME, read_manifest
+from nodewise.shards.pixels import example_pixels
 from nodewise.specs.job import PrepareSpec
 from nodewise.specs.results import PrepareResult
 from nodewise.specs.run import RunStatus

@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 
-from nodewise.data.images import encode_jpeg
+from nodewise.images.codecs import encode_jpeg
 
 FILES = 1_000_000 if os.environ.get("NODEWISE_TEST_ALL") == "1" else 60_000
 LINKS_PER_FILE = 25_000

@@ -14,9 +14,10 @@ from tests.engines.tasks import DiesAfterwards
 
 import nodewise
 from nodewise.core.errors import CorruptFileError, InputError, SourceError
-from nodewise.data.shards import read_manifest, read_shard, split_shards
 from nodewise.engines.base import Engine
 from nodewise.jobs.score import ScoreJob, claim_predictions
+from nodewise.shards.files import read_shard
+from nodewise.shards.manifest import read_manifest, split_shards
 from nodewise.specs.job import ScoreSpec
 from nodewise.specs.results import ScoreResult
 from nodewise.training.model_file import ModelInfo, save_model

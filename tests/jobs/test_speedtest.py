@@ -8,15 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.data.made_shards import make_shards
-from tests.data.readers.made_sources import make_images
+from tests.readers.made_sources import make_images
+from tests.shards.made_shards import make_shards
 
 from nodewise.core.errors import InputError, MissingDependencyError, SourceError, UnknownNameError
-from nodewise.data.readers.base import ReaderFaultError, ReaderOptions
-from nodewise.data.readers.registry import READERS
 from nodewise.jobs.bench import benches_of
 from nodewise.jobs.speedtest import CeilingOutcome, CeilingPlan, CellOutcome, CellPlan, SpeedtestJob
 from nodewise.metering.meter import TaskMeter
+from nodewise.readers.base import ReaderFaultError, ReaderOptions
+from nodewise.readers.registry import READERS
 from nodewise.specs.job import SpeedtestSpec
 from nodewise.specs.results import SpeedtestCell
 

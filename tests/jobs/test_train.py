@@ -17,11 +17,11 @@ from tests.engines.tasks import DiesInTraining
 
 import nodewise
 from nodewise.core.errors import InputError, JobFailedError, SourceError, SpecError
-from nodewise.data.images import encode_png
-from nodewise.data.shards import Manifest, read_manifest, split_shards
 from nodewise.engines.base import Engine
+from nodewise.images.codecs import encode_png
 from nodewise.jobs.train import TrainJob, TrainOutcome
 from nodewise.metering.meter import TaskMeter
+from nodewise.shards.manifest import Manifest, read_manifest, split_shards
 from nodewise.specs.job import TrainSpec
 from nodewise.specs.results import TrainResult
 from nodewise.specs.run import RunStatus

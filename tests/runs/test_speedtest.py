@@ -9,8 +9,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from tests.data.readers.made_sources import make_images, shard_source
 from tests.engines.clusters import on_no_cluster
+from tests.readers.made_sources import make_images, shard_source
 
 from nodewise.analysis.speedtest import average
 from nodewise.core.errors import CorruptFileError, InputError, SpecError

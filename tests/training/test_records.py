@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from nodewise.core.errors import CorruptFileError, SpecError
-from nodewise.data.examples import Example
-from nodewise.data.images import encode_png
-from nodewise.data.shards import Manifest, read_manifest, write_shards
+from nodewise.images.codecs import encode_png
 from nodewise.metering.meter import TaskMeter
+from nodewise.shards.examples import Example
+from nodewise.shards.files import write_shards
+from nodewise.shards.manifest import Manifest, read_manifest
 from nodewise.specs.results import ShardInfo
 from nodewise.training.records import image_shape_of, load_records, to_input
 

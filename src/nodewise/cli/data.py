@@ -17,9 +17,9 @@ from nodewise.report.text import percent, plural
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from nodewise.data.samples import SampleImage
-    from nodewise.data.stats import DataStats, ImageFacts, Spread
     from nodewise.report.grid import GridImage
+    from nodewise.shards.samples import SampleImage
+    from nodewise.shards.stats import DataStats, ImageFacts, Spread
     from nodewise.specs.results import CheckResult, FaultyRecord
 
 __all__ = ["app"]
@@ -53,8 +53,8 @@ def show_images(
     They are drawn in the terminal if it has colours; else a page is written, in the workspace unless --html names a
     file.
     """
-    from nodewise.data.samples import draw_samples
     from nodewise.report.grid import can_show_images, render_grid, write_grid
+    from nodewise.shards.samples import draw_samples
 
     samples = draw_samples(Path(path), count=count, split=split.value, seed=seed)
     images = [_grid_image(image) for image in samples.images]

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from nodewise.cli.options import DebugOption, JsonOption, WorkspaceOption
 from nodewise.cli.output import console, emit
+from nodewise.cli.place import (
+    AddressOption,
+    CoresOption,
+    EngineChoice,
+    EngineOption,
+    NodesOption,
+    NodeTypeOption,
+    PortOption,
+    TagOption,
+    place,
+)
 from nodewise.cli.progress import RichProgress
 from nodewise.core.units import parse_bytes
 
 __all__ = ["prepare", "score", "train"]
-
-
-class EngineChoice(StrEnum):
-    """The engines by name."""
-
-    LOCAL = "local"
-    SPARK = "spark"
-    RAY = "ray"
 
 
 class FitChoice(StrEnum):
@@ -68,24 +71,6 @@ class SplitChoice(StrEnum):
     TEST = "test"
     TRAIN = "train"
     ALL = "all"
-
-
-EngineOption = Annotated[EngineChoice, typer.Option(help="What runs the tasks.")]
-NodesOption = Annotated[int, typer.Option(help="Nodes; emulated on this machine unless --address names a cluster.")]
-CoresOption = Annotated[
-    int | None,
-    typer.Option(help="Slots per node, threads of a training worker; by default a share of this machine's cores."),
-]
-NodeTypeOption = Annotated[
-    str | None, typer.Option(help="Node type to price the run with, such as Standard_DS3_v2; see nodewise nodes list.")
-]
-AddressOption = Annotated[
-    str | None, typer.Option("--address", "--master", help="Spark master URL or Ray address of a cluster that is up.")
-]
-PortOption = Annotated[int | None, typer.Option(help="Port of the emulated Spark master or Ray head; any free one.")]
-TagOption = Annotated[
-    list[str] | None, typer.Option("--tag", metavar="NAME=VALUE", help="File the run's cost under this; repeatable.")
-]
 
 
 def prepare(
@@ -175,7 +160,7 @@ def prepare(
             max_bad=max_bad,
             strict=strict,
             overwrite=overwrite,
-            **_place(engine, nodes, cores_per_node, node_type, address, port, tag, workspace, progress),
+            **place(engine, nodes, cores_per_node, node_type, address, port, tag, workspace, progress),
         )
     emit("prepare", result, json)
     render_prepare(result, console(stderr=json == "-"))
@@ -220,7 +205,7 @@ def train(
             learning_rate=learning_rate,
             seed=seed,
             output=output,
-            **_place(engine, nodes, cores_per_node, node_type, address, port, tag, workspace, progress),
+            **place(engine, nodes, cores_per_node, node_type, address, port, tag, workspace, progress),
         )
     emit("train", result, json)
     render_train(result, console(stderr=json == "-"))
@@ -261,7 +246,7 @@ def score(
             split=split.value,
             batch_size=batch_size,
             output=output,
-            **_place(engine, nodes, cores_per_node, node_type, address, port, tag, workspace, progress),
+            **place(engine, nodes, cores_per_node, node_type, address, port, tag, workspace, progress),
         )
     emit("score", result, json)
     render_score(result, console(stderr=json == "-"))
@@ -272,34 +257,3 @@ def _bytes(text: str | None) -> int | None:
         return None if text is None else parse_bytes(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-
-
-def _place(
-    engine: EngineChoice,
-    nodes: int,
-    cores_per_node: int | None,
-    node_type: str | None,
-    address: str | None,
-    port: int | None,
-    tag: list[str] | None,
-    workspace: str | None,
-    progress: RichProgress,
-) -> Any:
-    """The options that the three commands share, as the Python functions take them."""
-    tags = {}
-    for text in tag or []:
-        name, equals, value = text.partition("=")
-        if not (name and equals):
-            raise typer.BadParameter(f"--tag {text!r} is not NAME=VALUE")
-        tags[name] = value
-    return {
-        "engine": engine.value,
-        "nodes": nodes,
-        "cores_per_node": cores_per_node,
-        "node_type": node_type,
-        "address": address,
-        "port": port,
-        "tags": tags,
-        "workspace": workspace,
-        "progress": progress,
-    }

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-from nodewise.cli.jobs import (
+from nodewise.cli.options import DebugOption, JsonOption, WorkspaceOption
+from nodewise.cli.output import console, emit
+from nodewise.cli.place import (
     AddressOption,
     CoresOption,
     EngineChoice,
@@ -15,10 +17,8 @@ from nodewise.cli.jobs import (
     NodeTypeOption,
     PortOption,
     TagOption,
-    _place,
+    place,
 )
-from nodewise.cli.options import DebugOption, JsonOption, WorkspaceOption
-from nodewise.cli.output import console, emit
 from nodewise.cli.progress import RichProgress
 
 __all__ = ["speedtest"]
@@ -86,7 +86,7 @@ def speedtest(
             cache=cache,
             seed=seed,
             report=output,
-            **_place(engine, nodes, cores_per_node, node_type, address, port, tag, workspace, progress),
+            **place(engine, nodes, cores_per_node, node_type, address, port, tag, workspace, progress),
         )
     emit("speedtest", result, json)
     render_speedtest(result, console(stderr=json == "-"))

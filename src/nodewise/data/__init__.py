@@ -1,1 +1,1 @@
-"""Images and where they come from: sources, archives, downloads, and the shards that jobs read and write."""
+"""Where images come from: folders, archives, downloads, and lists of them."""

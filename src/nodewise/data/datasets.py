@@ -177,7 +177,7 @@ def _build_digits(folder: Path, progress: Progress) -> Path:
     import numpy as np
     from sklearn.datasets import load_digits
 
-    from nodewise.data.images import encode_png
+    from nodewise.images.codecs import encode_png
 
     digits = load_digits()
     progress.stage("write digits", total=len(digits.target))

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from nodewise.core.errors import SourceError, SpecError
 from nodewise.core.units import format_count
 from nodewise.data.image_list import ImageList, ImageRef
-from nodewise.data.images import ImageError, image_size
 from nodewise.data.unpickle import load_cifar_batch, load_class_names
+from nodewise.images.codecs import ImageError, image_size
 from nodewise.specs.job import Split
 
 __all__ = ["CIFAR10_CLASSES", "DEFAULT_SIZE", "ChangedFileError", "ImageSource", "open_source", "read_image", "select"]

@@ -8,13 +8,13 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from nodewise.core.errors import NodewiseError
-from nodewise.data.readers.base import Reader, ReaderFaultError, ReaderOptions, ReadSource
-from nodewise.data.readers.registry import READERS
 from nodewise.jobs.apart import Apart, ProcessEndedError
+from nodewise.readers.base import Reader, ReaderFaultError, ReaderOptions, ReadSource
+from nodewise.readers.registry import READERS
 
 if TYPE_CHECKING:
-    from nodewise.data.readers.sources import RecordPlaces
     from nodewise.jobs.measure import Measured
+    from nodewise.readers.sources import RecordPlaces
 
 __all__ = ["Bench", "Benches", "benches_of"]
 
@@ -61,8 +61,8 @@ class Bench:
         """
         # After the reader's library, whose own imports they would take away from it.
         from nodewise.data.pagecache import drop
-        from nodewise.data.readers.sources import RecordPlaces
         from nodewise.jobs.measure import measure, warm_up
+        from nodewise.readers.sources import RecordPlaces
 
         try:
             if source not in self._places:

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nodewise.data.pagecache import CacheSnapshot, Extent, device_bytes
-from nodewise.data.readers.base import Reader, ReaderFaultError, ReadSource
-from nodewise.data.readers.sources import RecordPlaces
+from nodewise.readers.base import Reader, ReaderFaultError, ReadSource
+from nodewise.readers.sources import RecordPlaces
 
 __all__ = ["Measured", "measure", "warm_up"]
 

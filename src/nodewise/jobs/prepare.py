@@ -13,12 +13,12 @@ import numpy as np
 
 from nodewise.core.errors import JobFailedError
 from nodewise.data.image_list import ImageList
-from nodewise.data.images import ImageError
-from nodewise.data.shards import Manifest
 from nodewise.data.sources import ImageSource, read_image, select
-from nodewise.data.transform import Transform
+from nodewise.images.codecs import ImageError
+from nodewise.images.transform import Transform
 from nodewise.jobs.prepare_folder import PrepareFolder
 from nodewise.jobs.prepare_task import Outcome, Partition, PrepareTask
+from nodewise.shards.manifest import Manifest
 from nodewise.specs.job import PrepareSpec, Split
 
 __all__ = ["PrepareJob"]

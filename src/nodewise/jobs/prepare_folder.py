@@ -14,8 +14,10 @@ from typing import Any
 from nodewise.core.errors import SourceError
 from nodewise.core.files import disk_full_named, write_atomic
 from nodewise.core.lease import Lease, hold_folder
-from nodewise.data.shards import MANIFEST_NAME, Manifest, is_shard_file, remove_leftovers, write_manifest
 from nodewise.jobs.prepare_task import Outcome
+from nodewise.shards.files import remove_leftovers
+from nodewise.shards.manifest import MANIFEST_NAME, Manifest, write_manifest
+from nodewise.shards.names import is_shard_file
 from nodewise.specs.results import ShardInfo, SkippedImage
 
 __all__ = ["SKIPPED_NAME", "PrepareFolder", "claim_folder"]

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from nodewise.core.errors import CorruptFileError
 from nodewise.core.lease import Lease
-from nodewise.data.examples import Example
 from nodewise.data.image_list import ImageList
-from nodewise.data.images import ImageError
-from nodewise.data.shards import write_shards
 from nodewise.data.sources import ChangedFileError, read_image
-from nodewise.data.transform import Transform
+from nodewise.images.codecs import ImageError
+from nodewise.images.transform import Transform
 from nodewise.metering.meter import TaskMeter
+from nodewise.shards.examples import Example
+from nodewise.shards.files import write_shards
 from nodewise.specs.job import ShardFormat, Split
 from nodewise.specs.results import ShardInfo, SkippedImage
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from nodewise.core.errors import InputError, SourceError
 from nodewise.core.files import TEMP_PREFIX, atomic_writer
-from nodewise.data.shards import Manifest, split_shards
 from nodewise.metering.meter import TaskMeter
+from nodewise.shards.manifest import Manifest, split_shards
 from nodewise.specs.job import ScoreSpec
 from nodewise.specs.results import ShardInfo
 

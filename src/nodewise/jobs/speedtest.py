@@ -15,13 +15,13 @@ from pathlib import Path
 
 from nodewise.core.errors import InputError, MissingDependencyError
 from nodewise.data.pagecache import drop, warm
-from nodewise.data.readers.base import ReaderFaultError, ReaderOptions, ReadSource
-from nodewise.data.readers.ceilings import decode_rate, read_rate
-from nodewise.data.readers.registry import OWN_READER, find_readers
-from nodewise.data.readers.sources import RecordPlaces, open_read_sources
 from nodewise.jobs.bench import benches_of
 from nodewise.jobs.measure import Measured
 from nodewise.metering.meter import TaskMeter
+from nodewise.readers.base import ReaderFaultError, ReaderOptions, ReadSource
+from nodewise.readers.ceilings import decode_rate, read_rate
+from nodewise.readers.registry import OWN_READER, find_readers
+from nodewise.readers.sources import RecordPlaces, open_read_sources
 from nodewise.specs.job import SpeedtestSpec
 from nodewise.specs.results import SpeedtestCell
 

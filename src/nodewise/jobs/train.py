@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nodewise.core.errors import JobFailedError, SourceError, WorkerLostError
-from nodewise.data.order import NUM_LANES, epoch_order, is_owned
-from nodewise.data.shards import Manifest, split_shards
 from nodewise.metering.meter import TaskMeter
+from nodewise.shards.manifest import Manifest, split_shards
+from nodewise.shards.order import NUM_LANES, epoch_order, is_owned
 from nodewise.specs.gang import GangContext
 from nodewise.specs.job import TrainSpec
 from nodewise.specs.results import EpochResult

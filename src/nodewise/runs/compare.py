@@ -18,7 +18,6 @@ from nodewise.core.errors import MissingDependencyError, NodewiseError, SourceEr
 from nodewise.core.files import write_atomic
 from nodewise.core.progress import Progress
 from nodewise.data.datasets import resolve_source
-from nodewise.data.shards import Manifest, read_manifest
 from nodewise.data.sources import ImageSource, open_source
 from nodewise.jobs.prepare import PrepareJob
 from nodewise.jobs.prepare_folder import claim_folder
@@ -31,6 +30,7 @@ from nodewise.runs.machine import machine_cores, provenance
 from nodewise.runs.samples import predicted_images
 from nodewise.runs.session import open_session
 from nodewise.runs.steps import run_prepare, run_score, run_train
+from nodewise.shards.manifest import Manifest, read_manifest
 from nodewise.specs.cluster import ClusterSpec
 from nodewise.specs.codec import to_json
 from nodewise.specs.results import ComparisonResult, ScenarioResult

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from nodewise.data.images import encode_png
-from nodewise.data.pixels import example_pixels
-from nodewise.data.shards import Manifest, read_shard
+from nodewise.images.codecs import encode_png
 from nodewise.report.html import PredictedImage
+from nodewise.shards.files import read_shard
+from nodewise.shards.manifest import Manifest
+from nodewise.shards.pixels import example_pixels
 
 __all__ = ["predicted_images"]
 

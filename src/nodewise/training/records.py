@@ -10,12 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from nodewise.core.errors import CorruptFileError, SpecError
-from nodewise.data.examples import Example
-from nodewise.data.images import ImageError
-from nodewise.data.order import is_owned
-from nodewise.data.pixels import example_pixels
-from nodewise.data.shards import Manifest, read_shard
+from nodewise.images.codecs import ImageError
 from nodewise.metering.meter import TaskMeter
+from nodewise.shards.examples import Example
+from nodewise.shards.files import read_shard
+from nodewise.shards.manifest import Manifest
+from nodewise.shards.order import is_owned
+from nodewise.shards.pixels import example_pixels
 from nodewise.specs.results import ShardInfo
 from nodewise.training.models import ImageShape
 

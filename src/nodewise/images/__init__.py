@@ -1,0 +1,1 @@
+"""Images and what is done to one: decode, bring to size, encode."""

@@ -1,0 +1,1 @@
+"""Shards: the formats, their files, the reader, and what looks into them."""
