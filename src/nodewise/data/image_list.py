@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import overload
 
 import numpy as np
@@ -88,7 +89,8 @@ class ImageList(Sequence[ImageRef]):
         return ImageRef(os.fsdecode(bytes(self.paths[index])), int(self.labels[index]), row)
 
     def __iter__(self) -> Iterator[ImageRef]:
-        return (self[index] for index in range(len(self)))
+        rows = repeat(None) if self.rows is None else self.rows.tolist()
+        return map(ImageRef, map(os.fsdecode, self.paths.tolist()), self.labels.tolist(), rows)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)

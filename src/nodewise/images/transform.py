@@ -91,7 +91,7 @@ class Transform:
         if pixels.shape[:2] == wanted and isinstance(data, bytes) and self._keeps(decoded):
             return Stored(data, _shape(pixels), is_raw=False)
         if self.size is not None:
-            pixels = resize(pixels, self.size, fit=self.fit, resample=self.resample)
+            pixels = resize(pixels, self.size, fit=self.fit, resample=self.resample, scratch=_local.resized)
         match self.encoding or ("jpeg" if self.size else "png"):
             case "raw":
                 return Stored(pixels.tobytes(), _shape(pixels), is_raw=True)
@@ -121,6 +121,7 @@ class Transform:
 class _Local(threading.local):
     def __init__(self) -> None:
         self.scratch = Scratch()
+        self.resized = Scratch()
 
 
 _local = _Local()
@@ -132,18 +133,24 @@ def _shape(pixels: NDArray[np.uint8]) -> tuple[int, int, int]:
 
 
 def resize(
-    image: NDArray[np.uint8], size: int, *, fit: Fit = "cover", resample: Resample = "bilinear"
+    image: NDArray[np.uint8],
+    size: int,
+    *,
+    fit: Fit = "cover",
+    resample: Resample = "bilinear",
+    scratch: Scratch | None = None,
 ) -> NDArray[np.uint8]:
     """Bring an image to a square of ``size`` pixels: shape (size, size, 3).
 
     ``cover`` scales until the square is just filled and cuts out the centre, ``contain`` until the image just fits and
     centres it on black, ``stretch`` scales both sides on their own. Where one side follows from the other, it is
-    rounded to the nearest pixel. An image of the right size is returned as it is.
+    rounded to the nearest pixel. An image of the right size is returned as it is, and the centre as a view.
 
     Args:
         resample: ``bilinear`` between pixel centres, without antialiasing: ``tf.image.resize``'s default.
             ``antialias``: the triangle filter widened by the factor of shrinking, Pillow's ``BILINEAR`` and
             ``tf.image.resize(antialias=True)``.
+        scratch: Where the result may lie; it is then valid until its next use.
 
     Raises:
         ImageError: The image is so long and thin that scaled it would have more pixels than
@@ -153,31 +160,34 @@ def resize(
     if height == width == size:
         return image
     if fit == "stretch":
-        return _scale(image, size, size, resample)
+        return _scale(image, size, size, resample, scratch)
     shorter, longer = sorted((height, width))
     if fit == "contain":
         scaled = max(1, _nearest(shorter * size, longer))
         new_height, new_width = (scaled, size) if height <= width else (size, scaled)
         top, left = (size - new_height) // 2, (size - new_width) // 2
         square = np.zeros((size, size, 3), np.uint8)
-        square[top : top + new_height, left : left + new_width] = _scale(image, new_height, new_width, resample)
+        square[top : top + new_height, left : left + new_width] = _scale(image, new_height, new_width, resample, scratch)
         return square
     scaled = _nearest(longer * size, shorter)  # never below size, as longer >= shorter
     if scaled * size > MAX_PIXELS:
         raise ImageError(f"too elongated to fill a square: {width} x {height} pixels")
     new_height, new_width = (size, scaled) if height <= width else (scaled, size)
-    resized = _scale(image, new_height, new_width, resample)
+    resized = _scale(image, new_height, new_width, resample, scratch)
     top, left = (new_height - size) // 2, (new_width - size) // 2
-    return np.ascontiguousarray(resized[top : top + size, left : left + size])
+    return resized[top : top + size, left : left + size]
 
 
-def _scale(image: NDArray[np.uint8], height: int, width: int, resample: Resample) -> NDArray[np.uint8]:
+def _scale(
+    image: NDArray[np.uint8], height: int, width: int, resample: Resample, scratch: Scratch | None
+) -> NDArray[np.uint8]:
     if resample == "antialias":
         # OpenCV has no such filter: its INTER_AREA is a box, and plain bilinear where an image grows.
         small = Image.fromarray(np.ascontiguousarray(image)).resize((width, height), Image.Resampling.BILINEAR)
         return np.asarray(small)
-    scaled: NDArray[np.uint8] = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
-    return scaled
+    target = (scratch or Scratch()).of(height * width * 3)[: height * width * 3].reshape(height, width, 3)
+    cv2.resize(image, (width, height), dst=target, interpolation=cv2.INTER_LINEAR)
+    return target
 
 
 def _nearest(numerator: int, denominator: int) -> int:
