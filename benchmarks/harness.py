@@ -83,7 +83,7 @@ def interleave(sides: dict[str, Side], rounds: int) -> dict[str, dict[str, list[
 
 
 def rotated(names: list[str], number: int) -> Iterator[str]:
-    place = number % len(names)
+    place = number % max(1, len(names))
     yield from names[place:] + names[:place]
 
 

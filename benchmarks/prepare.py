@@ -31,8 +31,7 @@ def main() -> None:
         sides = chosen_sides(all_sides(folder, source), chosen.only)
         fast = {name: side for name, side in sides.items() if name not in SLOW}
         slow = {name: side for name, side in sides.items() if name in SLOW}
-        measured = interleave(fast, chosen.rounds)
-        measured |= interleave(slow, (chosen.rounds + 1) // 2)
+        measured = interleave(fast, chosen.rounds) | interleave(slow, (chosen.rounds + 1) // 2)
         quality = compare_pictures(source)
     write("prepare", {"photos": chosen.photos, "quality": quality}, measured, chosen.output)
 
