@@ -2,8 +2,8 @@
 
 One process per core, pinned to it, reads its share of the files from the page cache and does nothing with each but call
 the codecs' C functions into memory that it has already used: libjpeg-turbo decodes (simplejpeg), OpenCV resizes,
-libjpeg-turbo encodes (OpenCV). Nothing is written. What Python adds is a few microseconds an image. Run by the other benchmarks in the rounds of their
-sides:
+libjpeg-turbo encodes (OpenCV). Nothing is written. What Python adds is a few microseconds an image. Run by the other
+benchmarks in the rounds of their sides:
 
     python benchmarks/floor.py PHOTOS [--passes N]
 

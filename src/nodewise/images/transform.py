@@ -167,7 +167,9 @@ def resize(
         new_height, new_width = (scaled, size) if height <= width else (size, scaled)
         top, left = (size - new_height) // 2, (size - new_width) // 2
         square = np.zeros((size, size, 3), np.uint8)
-        square[top : top + new_height, left : left + new_width] = _scale(image, new_height, new_width, resample, scratch)
+        square[top : top + new_height, left : left + new_width] = _scale(
+            image, new_height, new_width, resample, scratch
+        )
         return square
     scaled = _nearest(longer * size, shorter)  # never below size, as longer >= shorter
     if scaled * size > MAX_PIXELS:

@@ -16,7 +16,7 @@ from nodewise.shards.record_files import RecordFiles
 
 __all__ = ["BatchLoader", "PendingBatch"]
 
-_MAX_ROWS_PER_TASK = 8
+_MAX_ROWS_PER_TASK = 16
 _BLOCK_VALUES = 1 << 16  # of float32, so that a block stays in a core's cache from one step to the next
 
 
@@ -45,7 +45,7 @@ class PendingBatch:
 
     def parts(self, threads: int) -> list[range]:
         """The rows, cut into tasks: small enough that threads end together, large enough to be worth handing over."""
-        length = min(_MAX_ROWS_PER_TASK, -(-len(self._numbers) // (4 * threads)))
+        length = min(_MAX_ROWS_PER_TASK, -(-len(self._numbers) // (2 * threads)))
         starts = range(0, len(self._numbers), length)
         self._parts = len(starts)
         return [range(start, min(start + length, len(self._numbers))) for start in starts]
