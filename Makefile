@@ -22,6 +22,9 @@ lint: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/compare.py
+	$(BIN)/python benchmarks/prepare.py
+	$(BIN)/python benchmarks/read.py
+	$(BIN)/python benchmarks/write_docs.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -27,13 +27,13 @@ def page() -> str:
 INTRODUCTION = """\
 # Benchmarks
 
-`make bench` runs them and writes `benchmarks/results/*.json` and this page. Every side runs in processes of its own, one
-after the other and never two at once; the order is turned by one place in each round. All sides use all cores. Numbers
-are medians, in brackets the lowest and the highest of n runs. Compare ratios: another machine has other rates, and this
-one is small and shared.
+`make bench` runs them and writes `benchmarks/results/*.json` and this page. Every side runs in processes of its own,
+one after the other and never two at once; the order is turned by one place in each round. All sides use all cores.
+Numbers are medians, in brackets the lowest and the highest of the runs. Compare ratios: another machine has other
+rates, and this one is small and shared.
 
-**The floor** (`benchmarks/floor.py`) is what the codecs alone allow: one process per core reads the photos from the page
-cache and does nothing but call libjpeg-turbo and OpenCV, and writes nothing. It is measured in the same rounds."""
+**The floor** (`benchmarks/floor.py`) is what the codecs alone allow: one process per core reads the photos from the
+page cache, does nothing but call libjpeg-turbo and OpenCV, and writes nothing. It is measured in the same rounds."""
 
 
 def machine(results: Results) -> str:
@@ -45,7 +45,7 @@ def machine(results: Results) -> str:
     )
 
 
-# --- prepare -----------------------------------------------------------------------------------------------------------
+# --- prepare ---------------------------------------------------------------------------------------------------------
 
 
 def prepare_section(results: Results) -> list[str]:
@@ -53,14 +53,15 @@ def prepare_section(results: Results) -> list[str]:
     peer, own = sides["tf.data autotune"], sides["nodewise"]
     floor = sides["floor"]["prepare_per_s"]["median"]
     rows = [
-        "| Side | Photos/s, whole command | Photos/s, without start | x tf.data, whole command | x tf.data, without start |",
-        "|---|---|---|---|---|",
+        "| Side | Photos/s, whole command | without start | x tf.data, whole command | without start | Runs |",
+        "|---|---|---|---|---|---|",
     ]
     for name, side in sides.items():
         if name == "floor":
             continue
         ratios = (peer[figure]["median"] / side[figure]["median"] for figure in ("wall_s", "work_s"))
         cells = [rate(photos, side["wall_s"]), rate(photos, side["work_s"]), *(f"{ratio:.2f}" for ratio in ratios)]
+        cells.append(str(side["wall_s"]["n"]))
         rows.append(f"| {label(name)} | " + " | ".join(cells) + " |")
     local_rate = photos / own["work_s"]["median"]
     engines = ", ".join(
@@ -71,14 +72,16 @@ def prepare_section(results: Results) -> list[str]:
     return [
         "## prepare: photos to shards",
         f"{photos:,} photos (the 800 of the test data repeated to the number of the whole Flowers set; mean 66 kB, 0.1 "
-        "megapixels) become 192 x 192 JPEGs of quality 95, 4:4:4, in TFRecord files. *Without start* leaves out imports, "
-        "engine and JVM; the workers' imports count as start on every side. `benchmarks/prepare.py`.",
+        "megapixels) become 192 x 192 JPEGs of quality 95, 4:4:4, in TFRecord files (Ray Data's in Parquet, which it "
+        "writes faster). *Without start* leaves out imports, engine and JVM; of the peers on Spark and Ray, imports in "
+        "their workers are not start but work. `benchmarks/prepare.py`.",
         "\n".join(rows),
         f"The floor is {floor:,.0f} photos/s with the standard's Huffman tables and "
         f"{sides['floor']['optimize_per_s']['median']:,.0f} with tables per image: nodewise reaches "
-        f"**{local_rate / floor:.2f}** of the first without start. What it does beyond the floor: two cores share the "
-        "writing of 100 MB, checksums (CRC-32C of every record, SHA-256 of every shard), fsync, and the interpreter, which "
-        "finds its own code gone from the caches after each picture.",
+        f"**{local_rate / floor:.2f}** of the first without start. The rest is what the floor leaves out: writing "
+        "100 MB to the page cache and to the disk, checksums (CRC-32C of every record, SHA-256 of every shard), the "
+        "last shards, when one core has nothing left to do, and the interpreter, whose code each picture drives from "
+        "the caches.",
         f"Once started, the other engines reach these parts of the local engine's rate: {engines}.",
         "### The pictures",
         "Next to tf.data's own output for the 800 different photos (mean bytes; median PSNR between the two):",
@@ -96,7 +99,7 @@ def quality_table(quality: dict[str, dict[str, float]]) -> str:
     return "\n".join(rows)
 
 
-# --- read --------------------------------------------------------------------------------------------------------------
+# --- read ------------------------------------------------------------------------------------------------------------
 
 
 def read_section(results: Results) -> list[str]:
@@ -120,9 +123,9 @@ def read_section(results: Results) -> list[str]:
     return [
         "## Reading shards",
         f"{results['photos']:,} images of 192 x 192 in shards of 230, from the page cache, in batches of "
-        f"{results['batch_size']}; JPEG unless the name says raw. `float32` is from 0 to 1. A rate is the best of three "
-        "passes of a process after one that does not count. The small cell is the coursework's smallest: an iteration of "
-        "three batches of two, its start included. `benchmarks/read.py`.",
+        f"{results['batch_size']}; JPEG unless the name says raw. `float32` is from 0 to 1. A rate is the best of "
+        "three passes of a process after one that does not count. The small cell is the coursework's smallest: an "
+        "iteration of three batches of two, its start included. `benchmarks/read.py`.",
         "\n".join(rows),
         f"Decoding alone, on all cores, is {floor:,.0f} images/s: nodewise reaches **{own / floor:.2f}** of it. Raw "
         "pixels need no decoding; what bounds them is one checksum and one copy of 110 kB for each image.",

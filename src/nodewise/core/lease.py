@@ -44,13 +44,17 @@ class Lease:
     def path(self) -> Path:
         return self.folder / f".lease-{self.number}"
 
+    def is_held(self) -> bool:
+        """Whether no other run has taken the folder over."""
+        return _owner_of(self.path) == self.owner and not (self.folder / f".lease-{self.number + 1}").exists()
+
     def check(self) -> None:
         """To be called directly before every commit.
 
         Raises:
             LeaseLostError: Another run has taken the folder over.
         """
-        if _owner_of(self.path) != self.owner or (self.folder / f".lease-{self.number + 1}").exists():
+        if not self.is_held():
             raise LeaseLostError(
                 f"{self.folder}: another run took this folder over, since this one did not answer for {LEASE_S:.0f} s",
                 hint="nothing more was written by this run; start it again if its result is still wanted",
@@ -76,7 +80,7 @@ def hold_folder(folder: Path) -> Iterator[Lease]:
     finally:
         over.set()
         keeper.join()
-        if _owner_of(lease.path) == lease.owner:
+        if lease.is_held():
             lease.path.unlink(missing_ok=True)
 
 

@@ -57,7 +57,11 @@ class PrepareFolder:
         return tuple(image for outcome in self.outcomes for image in outcome.skipped)
 
     def note(self, outcome: Outcome) -> None:
-        """Keep what a task has done."""
+        """Keep what a task has done.
+
+        Raises:
+            LeaseLostError: Another run has taken the folder over.
+        """
         self.done[outcome.split, outcome.index] = outcome
         self._append(asdict(outcome))
 
@@ -85,6 +89,7 @@ class PrepareFolder:
 
     def _append(self, value: dict[str, Any]) -> None:
         path = self.path / JOURNAL_NAME
+        self.lease.check()
         with disk_full_named(path), path.open("a") as stream:
             stream.write(json.dumps(value) + "\n")
 
@@ -118,7 +123,9 @@ def claim_folder(dest: Path, fingerprint: str, *, overwrite: bool = False) -> It
                 _clear(dest)
             yield PrepareFolder(lease, fingerprint)
         finally:
-            remove_leftovers(dest)
+            # Else they are somebody else's.
+            if lease.is_held():
+                remove_leftovers(dest)
     # Of a run that was refused or came to nothing, not even the folder stays.
     with suppress(OSError):
         dest.rmdir()
