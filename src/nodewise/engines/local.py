@@ -24,6 +24,7 @@ from nodewise.specs.gang import GangContext
 __all__ = ["LocalEngine"]
 
 GATHER_TIMEOUT_S = 300.0
+LINGER_S = 0.02
 NO_LIMIT = "1e18"
 """Bytes. loky replaces a worker that has grown by 300 MB between tasks, as one does that loads a network; the new one
 would find no node left to be on."""
@@ -44,7 +45,8 @@ class LocalEngine:
 
     def start(self, modules: Sequence[str] = ()) -> None:
         self._pool = self._new_pool(self._cluster.slots, self._cluster.cores_per_node)
-        wait([self._pool.submit(warm_up, modules) for _ in range(self._cluster.slots)])
+        # Should one process get two of these tasks, the other one imports with its first real task.
+        wait([self._pool.submit(warm_up, modules, LINGER_S) for _ in range(self._cluster.slots)])
 
     def map(self, stage: str, function: TaskFunction, partitions: Sequence[Any]) -> Generator[TaskResult]:
         attempts = Attempts(stage)

@@ -21,13 +21,13 @@ NODE_VARIABLE = "NODEWISE_NODE"
 """Environment variable that names the emulated node to the processes on it."""
 
 
-def warm_up(modules: Sequence[str]) -> None:
+def warm_up(modules: Sequence[str], linger_s: float = 0.1) -> None:
     """Import the modules, and take long enough that no slot is free again before each has had such a task."""
     for module in modules:
         import_module(module)
     # What was imported stays for good: no need to look through it again and again for garbage.
     gc.freeze()
-    time.sleep(0.1)
+    time.sleep(linger_s)
 
 
 def run_metered(call: Callable[[TaskMeter], Any], *, stage: str, index: int, node: str, retries: int) -> TaskResult:

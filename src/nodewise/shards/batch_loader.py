@@ -17,7 +17,6 @@ from nodewise.shards.record_files import RecordFiles
 __all__ = ["BatchLoader", "PendingBatch"]
 
 _MAX_ROWS_PER_TASK = 16
-_BLOCK_VALUES = 1 << 16  # of float32, so that a block stays in a core's cache from one step to the next
 
 
 class PendingBatch:
@@ -160,21 +159,18 @@ class _ToFloat:
     """uint8 (height, width, 3) -> float32: ``x / 255``, or ``(x / 255 - mean) / std`` for each channel."""
 
     def __init__(self, shape: tuple[int, int, int], mean: Sequence[float] | None, std: Sequence[float] | None) -> None:
-        row_values = shape[1] * shape[2]
-        self._rows_per_block = max(1, _BLOCK_VALUES // row_values)
         self._scale: NDArray[np.float32] | np.float32 = np.float32(1 / 255)
         self._shift: NDArray[np.float32] | None = None
         if mean is not None and std is not None:
             # Of a whole row, since NumPy is slow where the innermost axis has a length of three.
+            row_values = shape[1] * shape[2]
             self._scale = np.resize(1 / (255 * np.asarray(std, float)), row_values).astype(np.float32)
             self._shift = np.resize(-np.asarray(mean, float) / np.asarray(std, float), row_values).astype(np.float32)
 
     def __call__(self, pixels: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
-        height = len(pixels)
-        source, target = pixels.reshape(height, -1), out.reshape(height, -1)
-        for start in range(0, height, self._rows_per_block):
-            block = target[start : start + self._rows_per_block]
-            np.copyto(block, source[start : start + self._rows_per_block])
-            block *= self._scale
-            if self._shift is not None:
-                block += self._shift
+        # In one piece: smaller ones stay in the cache, but each step costs a turn at the interpreter's lock.
+        source, target = pixels.reshape(len(pixels), -1), out.reshape(len(pixels), -1)
+        np.copyto(target, source)
+        target *= self._scale
+        if self._shift is not None:
+            target += self._shift

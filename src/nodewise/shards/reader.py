@@ -73,7 +73,7 @@ class ShardReader:
         drop_remainder: Only whole batches, and of them the same number for every worker.
         threads: That decode; as many as this process may use cores, by default.
         prefetch: Batches that are decoded ahead of the one in use.
-        verify: Compare the checksum of every TFRecord. Tar files have none.
+        verify: Compare the checksum of every TFRecord when this reader reads it first. Tar files have none.
 
     Raises:
         SourceError: There is no manifest in the folder, or there are no records in the split.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -17,13 +18,14 @@ from nodewise.core.errors import CorruptFileError
 from nodewise.shards.examples import HEAD_BYTES, TAIL_BYTES, ImageSpan, decode_example, find_image
 from nodewise.shards.index import locate_records
 from nodewise.shards.names import TAR_SUFFIX
-from nodewise.shards.records import FRAME_EXTRA_BYTES, PAYLOAD_START, PAYLOAD_STOP, check_frame
+from nodewise.shards.records import PAYLOAD_START, PAYLOAD_STOP, check_frame
 from nodewise.shards.tars import find_tar_image
 from nodewise.specs.results import ShardInfo
 
 __all__ = ["RecordFiles"]
 
 _MAX_OPEN = 256  # files; a process may have 1024 open on most systems
+_ENCODED, _RAW = 1, 2
 
 
 class _Scratch(threading.local):
@@ -43,8 +45,10 @@ class _Scratch(threading.local):
 class RecordFiles:
     """Images of one size in shards, numbered through all of them. Files are opened when they are first needed.
 
-    Files are read, not mapped into memory: a file that becomes shorter while it is read is then an error and not the
-    end of the process, and waiting for a slow disk does not hold up other threads. Safe to be used by several threads.
+    A record is checked when it is read first. Where its image stands is remembered, and from then on its bytes alone
+    are read: 32 bytes of memory for each record. Files are read, not mapped into memory: a file that becomes shorter
+    while it is read is then an error and not the end of the process, and waiting for a slow disk does not hold up other
+    threads. Safe to be used by several threads.
 
     Args:
         shape: Height, width and channels of every image.
@@ -52,10 +56,11 @@ class RecordFiles:
     """
 
     def __init__(self, folder: Path, shards: Sequence[ShardInfo], shape: tuple[int, int, int], *, verify: bool) -> None:
-        self._folder, self._shards, self._shape, self._verify = folder, shards, shape, verify
+        self._folder, self._infos, self._shape, self._verify = folder, shards, shape, verify
         self._stops = list(accumulate(shard.records for shard in shards))
         self._scratch = _Scratch(shape)
-        self._open: dict[int, _OpenShard] = {}
+        self._shards: dict[int, _Shard] = {}
+        self._open: deque[_Shard] = deque()
         self._lock = threading.Lock()
 
     def load(self, number: int, out: NDArray[np.uint8] | None = None) -> tuple[NDArray[np.uint8], int]:
@@ -68,61 +73,48 @@ class RecordFiles:
         Raises:
             CorruptFileError: The record is damaged, or its image is of another size; with ``record`` and ``offset``.
         """
-        shard = bisect_right(self._stops, number)
-        record = number - (self._stops[shard - 1] if shard else 0)
-        opened = self._open.get(shard) or self._open_shard(shard)
-        offset, length = opened.spans[record].tolist()
+        index = bisect_right(self._stops, number)
+        record = number - (self._stops[index - 1] if index else 0)
+        shard = self._shards.get(index) or self._find_shard(index)
+        file = shard.file or self._open_file(shard)
         target = self._scratch.pixels if out is None else out
+        start, length, label, kind = shard.places[record].tolist()
         try:
-            if opened.raw_start:
-                label = self._read_raw(opened, offset, length, target)
-                if label is not None:
-                    return target, label
-            data, span = self._read(opened, offset, length)
-            self._decode(data[span.start : span.stop], span.shape, target)
+            if kind == _RAW:
+                _read(file, target.reshape(-1), start)
+            elif kind == _ENCODED:
+                data = self._scratch.bytes(length)
+                _read(file, data, start)
+                self._decode(data, None, target)
+            else:
+                label = self._load_first(shard, file, record, target)
         except OSError as error:
             reason = f"cannot be read: {error.strerror}"
-            raise CorruptFileError(str(opened.path), reason, record=record, offset=offset) from error
+            raise CorruptFileError(str(shard.path), reason, record=record, offset=shard.offset(record)) from error
         except ValueError as error:
-            raise CorruptFileError(str(opened.path), str(error), record=record, offset=offset) from error
-        return target, span.label
+            raise CorruptFileError(str(shard.path), str(error), record=record, offset=shard.offset(record)) from error
+        return target, label
 
-    def _read(self, opened: _OpenShard, offset: int, length: int) -> tuple[NDArray[np.uint8], ImageSpan]:
-        """Bytes that hold the image of a record, and where."""
+    def _load_first(self, shard: _Shard, file: _File, record: int, target: NDArray[np.uint8]) -> int:
+        """Check a record, put its pixels to where they are wanted, and remember where they stand; its label."""
+        offset, length = shard.spans[record].tolist()
         data = self._scratch.bytes(length)
-        if os.preadv(opened.descriptor, [data.data], offset) != length:
-            raise ValueError("the file ends within the record")
-        if opened.is_tar:
-            return data, find_tar_image(data)
-        if self._verify:
-            check_frame(data)
-        payload = data[PAYLOAD_START:PAYLOAD_STOP]
-        span = find_image(payload[:HEAD_BYTES].tobytes(), payload[-TAIL_BYTES:].tobytes(), len(payload))
+        _read(file, data, offset)
+        if shard.is_tar:
+            span: ImageSpan | None = find_tar_image(data)
+        else:
+            if self._verify:
+                check_frame(data)
+            data, offset = data[PAYLOAD_START:PAYLOAD_STOP], offset + PAYLOAD_START
+            span = find_image(data[:HEAD_BYTES].tobytes(), data[-TAIL_BYTES:].tobytes(), len(data))
         if span is None:
             # Written by someone else: the parts of an image need not even stand together.
-            example = decode_example(payload.tobytes())
-            whole = ImageSpan(0, len(example.image), example.label, example.shape)
-            return np.frombuffer(example.image, np.uint8), whole
-        if span.shape == self._shape:
-            opened.raw_start = PAYLOAD_START + span.start
-        return payload, span
-
-    def _read_raw(self, opened: _OpenShard, offset: int, length: int, target: NDArray[np.uint8]) -> int | None:
-        """Read raw pixels to where they are wanted, without a copy in between; their label.
-
-        None if they do not begin where those of the record before did: then ``target`` holds something else.
-        """
-        head_bytes, row = opened.raw_start, target.reshape(-1)
-        around = self._scratch.bytes(max(length - row.size, head_bytes))
-        head_room, tail_room = around[:head_bytes], around[head_bytes:]
-        if os.preadv(opened.descriptor, [head_room.data, row.data, tail_room.data], offset) != length:
-            return None
-        head, tail = head_room.tobytes(), tail_room.tobytes()
-        span = find_image(head[PAYLOAD_START:], tail[:PAYLOAD_STOP], length - FRAME_EXTRA_BYTES)
-        if span is None or span.shape != self._shape or PAYLOAD_START + span.start != head_bytes:
-            return None
-        if self._verify:
-            check_frame(head, row, tail)
+            example = decode_example(data.tobytes())
+            self._decode(np.frombuffer(example.image, np.uint8), example.shape, target)
+            return example.label
+        self._decode(data[span.start : span.stop], span.shape, target)
+        kind = _ENCODED if span.shape is None else _RAW
+        shard.places[record] = (offset + span.start, span.stop - span.start, span.label, kind)
         return span.label
 
     def _decode(self, image: NDArray[np.uint8], shape: tuple[int, int, int] | None, target: NDArray[np.uint8]) -> None:
@@ -142,26 +134,43 @@ class RecordFiles:
             raise ValueError(f"an image of {width} x {height} among {self._shape[1]} x {self._shape[0]}")
         np.copyto(target, pixels)
 
-    def _open_shard(self, shard: int) -> _OpenShard:
+    def _find_shard(self, index: int) -> _Shard:
         with self._lock:
-            opened = self._open.get(shard)
-            if opened is None:
-                opened = _OpenShard(self._folder / self._shards[shard].path, self._shards[shard].records)
-                if len(self._open) >= _MAX_OPEN:
-                    del self._open[next(iter(self._open))]
-                self._open[shard] = opened
-            return opened
+            if index not in self._shards:
+                self._shards[index] = _Shard(self._folder / self._infos[index].path, self._infos[index].records)
+            return self._shards[index]
+
+    def _open_file(self, shard: _Shard) -> _File:
+        with self._lock:
+            file = shard.file
+            if file is None:
+                file = shard.file = _File(shard.path)
+                self._open.append(shard)
+                if len(self._open) > _MAX_OPEN:
+                    self._open.popleft().file = None
+            return file
 
 
-class _OpenShard:
-    """A shard that is open for as long as a thread holds it."""
+class _Shard:
+    """Where the records of a shard stand, and its file while it is open."""
 
     def __init__(self, path: Path, records: int) -> None:
         self.path, self.is_tar = path, path.suffix == TAR_SUFFIX
-        self.raw_start = 0  # where the pixels of a frame begin, once one was read
+        self.file: _File | None = None
         self.spans = locate_records(path)
         if len(self.spans) != records:
             raise CorruptFileError(str(path), f"it holds {len(self.spans)} records instead of {records}")
+        # Offset in the file, length, label and kind of each image; of kind 0 as long as it was not read.
+        self.places = np.zeros((records, 4), np.int64)
+
+    def offset(self, record: int) -> int:
+        return int(self.spans[record, 0])
+
+
+class _File:
+    """A file that is open for as long as anyone holds it."""
+
+    def __init__(self, path: Path) -> None:
         try:
             self.descriptor = os.open(path, os.O_RDONLY)
         except OSError as error:
@@ -170,6 +179,11 @@ class _OpenShard:
     def __del__(self) -> None:
         if hasattr(self, "descriptor"):
             os.close(self.descriptor)
+
+
+def _read(file: _File, into: NDArray[np.uint8], offset: int) -> None:
+    if os.preadv(file.descriptor, [into.data], offset) != len(into):
+        raise ValueError("the file ends within the record")
 
 
 def _decode_slowly(image: bytes) -> NDArray[np.uint8]:
