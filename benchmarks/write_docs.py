@@ -134,8 +134,8 @@ def read_section(results: Results) -> list[str]:
         f"Decoding alone, on all cores, is {floor:,.0f} images/s: nodewise reaches **{own / floor:.2f}** of it. Raw "
         "pixels need no decoding; what bounds them is one copy of 110 kB for each image. nodewise compares a record "
         "with its checksum when it reads it first, tf.data each time: in the first pass of a process, which does not "
-        f"count above, nodewise reads {first_pass('nodewise')} JPEG and {first_pass('nodewise raw')} raw images/s, tf.data "
-        f"{first_pass('tf.data autotune')} JPEG images/s.",
+        f"count above, nodewise reads {first_pass('nodewise')} JPEG and {first_pass('nodewise raw')} raw images/s, "
+        f"tf.data {first_pass('tf.data autotune')} JPEG images/s.",
     ]
 
 
