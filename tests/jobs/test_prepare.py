@@ -6,7 +6,6 @@ import csv
 import hashlib
 import json
 import os
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -300,10 +299,8 @@ def test_a_failed_overwrite_leaves_no_data_set(engine: Engine, photos: Path, tmp
 
 def test_two_runs_at_once_into_one_folder_are_one_too_many(prepare: Prepare, photos: Path, tmp_path: Path) -> None:
     with hold_folder(tmp_path / "shards"):
-        began = time.monotonic()
         with pytest.raises(FolderInUseError, match=f"is being written by process {os.getpid()} on "):
             prepare(photos, tmp_path / "shards", overwrite=True)
-        assert time.monotonic() - began < 5
     assert prepare(photos, tmp_path / "shards").records == 12
 
 
