@@ -298,9 +298,9 @@ def test_a_failed_overwrite_leaves_no_data_set(engine: Engine, photos: Path, tmp
 
 
 def test_two_runs_at_once_into_one_folder_are_one_too_many(prepare: Prepare, photos: Path, tmp_path: Path) -> None:
-    with hold_folder(tmp_path / "shards"):
-        with pytest.raises(FolderInUseError, match=f"is being written by process {os.getpid()} on "):
-            prepare(photos, tmp_path / "shards", overwrite=True)
+    in_use = pytest.raises(FolderInUseError, match=f"is being written by process {os.getpid()} on ")
+    with hold_folder(tmp_path / "shards"), in_use:
+        prepare(photos, tmp_path / "shards", overwrite=True)
     assert prepare(photos, tmp_path / "shards").records == 12
 
 
