@@ -297,6 +297,18 @@ def test_a_failed_overwrite_leaves_no_data_set(engine: Engine, photos: Path, tmp
         read_manifest(dest)
 
 
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_run_that_came_to_nothing_leaves_nothing(tmp_path: Path, is_new: bool) -> None:
+    dest = tmp_path / "shards"
+    if not is_new:
+        dest.mkdir()
+    claim = claim_folder(dest, "a job")
+    with pytest.raises(JobFailedError), claim:
+        raise JobFailedError("the engine did not start")
+    assert dest.exists() != is_new
+    assert is_new or list(dest.iterdir()) == []
+
+
 def test_two_runs_at_once_into_one_folder_are_one_too_many(prepare: Prepare, photos: Path, tmp_path: Path) -> None:
     in_use = pytest.raises(FolderInUseError, match=f"is being written by process {os.getpid()} on ")
     with hold_folder(tmp_path / "shards"), in_use:

@@ -111,24 +111,32 @@ def claim_folder(dest: Path, fingerprint: str, *, overwrite: bool = False) -> It
     """
     if dest.exists() and not dest.is_dir():
         raise SourceError(f"{dest} is a file", hint="name a folder for the shards")
-    with hold_folder(dest) as lease:
-        try:
-            remove_leftovers(dest)
-            _refuse_foreign(dest)
-            if (dest / MANIFEST_NAME).exists() and not overwrite:
-                raise SourceError(
-                    f"{dest} holds prepared shards already", hint="name another folder, or use --overwrite"
-                )
-            if overwrite:
-                _clear(dest)
-            yield PrepareFolder(lease, fingerprint)
-        finally:
-            # Else they are somebody else's.
-            if lease.is_held():
+    is_new = not dest.exists()
+    folder: PrepareFolder | None = None
+    try:
+        with hold_folder(dest) as lease:
+            try:
                 remove_leftovers(dest)
-    # Of a run that was refused or came to nothing, not even the folder stays.
-    with suppress(OSError):
-        dest.rmdir()
+                _refuse_foreign(dest)
+                if (dest / MANIFEST_NAME).exists() and not overwrite:
+                    raise SourceError(
+                        f"{dest} holds prepared shards already", hint="name another folder, or use --overwrite"
+                    )
+                if overwrite:
+                    _clear(dest)
+                folder = PrepareFolder(lease, fingerprint)
+                yield folder
+            finally:
+                # Else they are somebody else's.
+                if lease.is_held():
+                    remove_leftovers(dest)
+                    if folder is not None and not folder.done:
+                        (dest / JOURNAL_NAME).unlink(missing_ok=True)
+    finally:
+        # Of a run that came to nothing, not even the folder that it made stays.
+        if is_new:
+            with suppress(OSError):
+                dest.rmdir()
 
 
 def _is_ours(path: Path) -> bool:
