@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from nodewise.core.errors import CorruptFileError, InputError, UnknownNameError, UnsafeFileError
+from nodewise.core.errors import CorruptFileError, InputError, NodewiseError, UnknownNameError, UnsafeFileError
 from nodewise.specs.cluster import ClusterSpec
 from nodewise.specs.run import RunRecord, RunStatus, StageRecord, TaskRecord
 from nodewise.workspace import Workspace, find_workspace
+from nodewise.workspace.database import SCHEMA_VERSION
 
 CLUSTER = ClusterSpec(engine="spark", nodes=5, cores_per_node=2, node_type="Standard_DS3_v2")
 
@@ -251,18 +252,61 @@ def test_the_database_is_set_up_for_several_writers(workspace: Workspace) -> Non
 
     connection = sqlite3.connect(workspace.root / "nodewise.db")
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert connection.execute("SELECT version FROM schema_version").fetchall() == [(1,)]
+    assert connection.execute("SELECT version FROM schema_version").fetchall() == [(SCHEMA_VERSION,)]
     connection.close()
 
 
 def test_a_database_of_a_newer_version_is_left_alone(workspace: Workspace) -> None:
     workspace.create_run("train", CLUSTER)
     with sqlite3.connect(workspace.root / "nodewise.db") as connection:
-        connection.execute("UPDATE schema_version SET version = 2")
+        connection.execute("UPDATE schema_version SET version = 99")
     connection.close()
 
-    with pytest.raises(InputError, match=r"newer version of nodewise \(schema 2, here 1\)"):
+    with pytest.raises(InputError, match=rf"newer version of nodewise \(schema 99, here {SCHEMA_VERSION}\)"):
         Workspace(workspace.root).list_runs()
+
+
+def _as_version_1(path: Path) -> None:
+    """Take from a database what later versions added."""
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP INDEX ix_runs_cluster_name")
+        for column in ("cluster_name", "emulation_tier"):
+            connection.execute(f"ALTER TABLE runs DROP COLUMN {column}")
+        for table in ("clusters", "cluster_events", "ledger", "budgets", "bills"):
+            connection.execute(f"DROP TABLE {table}")
+        connection.execute("UPDATE schema_version SET version = 1")
+    connection.close()
+
+
+def test_a_database_of_version_1_is_brought_up_to_date(workspace: Workspace) -> None:
+    run = workspace.create_run("train", CLUSTER)
+    path = workspace.root / "nodewise.db"
+    _as_version_1(path)
+
+    assert Workspace(workspace.root).list_runs() == [run]
+    connection = sqlite3.connect(path)
+    assert connection.execute("SELECT version FROM schema_version").fetchall() == [(SCHEMA_VERSION,)]
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    assert {"clusters", "cluster_events", "ledger", "budgets", "bills", "ix_runs_cluster_name"} <= tables
+    connection.close()
+
+
+def test_an_upgrade_that_fails_changes_nothing(workspace: Workspace) -> None:
+    workspace.create_run("train", CLUSTER)
+    path = workspace.root / "nodewise.db"
+    _as_version_1(path)
+    with sqlite3.connect(path) as connection:
+        # One of the two columns is there already: the other must not stay behind.
+        connection.execute("ALTER TABLE runs ADD COLUMN emulation_tier TEXT")
+    connection.close()
+
+    with pytest.raises(NodewiseError, match="duplicate column"):
+        Workspace(workspace.root).list_runs()
+    connection = sqlite3.connect(path)
+    columns = {row[1] for row in connection.execute("PRAGMA table_info(runs)")}
+    assert "cluster_name" not in columns
+    assert connection.execute("SELECT version FROM schema_version").fetchall() == [(1,)]
+    connection.close()
 
 
 def test_a_file_that_is_no_database_is_named(workspace: Workspace) -> None:

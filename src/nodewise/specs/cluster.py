@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
+from nodewise.specs.place import NodeLimits
+
 __all__ = ["ClusterSpec", "EngineName", "NodeType"]
 
 EngineName = Literal["local", "spark", "ray"]
@@ -44,6 +46,7 @@ class ClusterSpec:
         node_type: Name in the table of node types, for the price; None: no price.
         address: A cluster that exists already, a Spark master URL or a Ray address; or one of Spark's ``local[...]``.
         port: Port of the emulated cluster's Spark master or Ray head; None: any free one.
+        limits: What each emulated node may use.
     """
 
     engine: EngineName
@@ -52,6 +55,7 @@ class ClusterSpec:
     node_type: str | None = None
     address: str | None = None
     port: int | None = None
+    limits: NodeLimits = NodeLimits()
 
     @property
     def emulated(self) -> bool:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from nodewise.specs.cluster import ClusterSpec
+from nodewise.specs.place import EmulationTier
 
 __all__ = ["RunRecord", "RunStatus", "StageRecord", "TaskRecord"]
 
@@ -40,6 +41,8 @@ class TaskRecord:
         read_bytes, written_bytes: Bytes of data files that it read and wrote.
         peak_memory_bytes: Highest resident memory of the worker process during the task.
         retries: Attempts before this one that were lost.
+        read_s, write_s: Seconds in which it waited for storage, as far as the job tells.
+        communicate_s: Seconds in which it exchanged data with other tasks (shuffle, all-reduce), as far as known.
     """
 
     stage: str
@@ -53,6 +56,9 @@ class TaskRecord:
     written_bytes: int
     peak_memory_bytes: int
     retries: int
+    read_s: float = 0.0
+    write_s: float = 0.0
+    communicate_s: float = 0.0
 
     @property
     def wall_s(self) -> float:
@@ -67,12 +73,14 @@ class StageRecord:
         wall_s: From handing the stage to the engine until its last result was combined; without the cluster's start.
         records: Records that went through it.
         num_tasks: Tasks that it was cut into.
+        started_at: Seconds since the epoch (UTC).
     """
 
     name: str
     wall_s: float
     records: int
     num_tasks: int = 0
+    started_at: float = 0.0
 
     @property
     def records_per_s(self) -> float:
@@ -86,7 +94,9 @@ class RunRecord:
     Attributes:
         command: ``prepare``, ``train``, ``score`` or ``compare``.
         experiment: Id of the comparison that this run is part of.
-        cluster_s: Billed time: from the start of the cluster to its stop.
+        cluster_name: The all-purpose cluster that it ran on; None: one of its own.
+        emulation_tier: How far emulated nodes were kept apart; None: not emulated, or one node that is the machine.
+        cluster_s: Billed time: from the start of the cluster to its stop, or while the run had an all-purpose cluster.
         start_up_s: The part of it before the first job could begin.
         cost_usd: Nodes x price x billed time; None where no price is known. ``emulated`` runs were not billed: the
             figure is what the node type would cost at this speed.
@@ -103,6 +113,8 @@ class RunRecord:
     scenario: str | None = None
     experiment: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
+    cluster_name: str | None = None
+    emulation_tier: EmulationTier | None = None
     ended_at: datetime | None = None
     cluster_s: float | None = None
     start_up_s: float | None = None

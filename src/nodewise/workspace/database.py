@@ -30,9 +30,9 @@ from sqlalchemy.pool import NullPool
 from nodewise.core.errors import CorruptFileError, InputError, NodewiseError
 from nodewise.core.files import disk_full, is_disk_full
 
-__all__ = ["RUNS", "SCHEMA_VERSION", "Database"]
+__all__ = ["BILLS", "BUDGETS", "CLUSTERS", "CLUSTER_EVENTS", "LEDGER", "RUNS", "SCHEMA_VERSION", "Database"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _BUSY_TIMEOUT_MS = 30_000
 _LOG_INDEX_BYTES = 32 * 1024
 
@@ -58,6 +58,8 @@ RUNS = Table(
     Column("start_up_s", Float),
     Column("cost_usd", String),  # decimal digits: SQLite's own numbers are binary
     Column("accuracy", Float),
+    Column("cluster_name", String, index=True),
+    Column("emulation_tier", String),
     # The process that holds the run while it is RUNNING.
     Column("host", String, nullable=False),
     Column("pid", Integer, nullable=False),
@@ -70,6 +72,95 @@ RUNS = Table(
     Column("result", JSON(none_as_null=True)),
     Column("provenance", JSON, nullable=False),
 )
+
+CLUSTERS = Table(
+    "clusters",
+    _METADATA,
+    Column("cluster_id", String, primary_key=True),
+    # Of all-purpose clusters, which is what keeps two from having one name; a job cluster has its run's id.
+    Column("name", String, nullable=False, unique=True),
+    Column("kind", String, nullable=False),  # all-purpose | job
+    Column("engine", String, nullable=False),
+    Column("provider", String, nullable=False),
+    Column("state", String, nullable=False, index=True),
+    Column("state_message", String),
+    Column("nodes", Integer, nullable=False),
+    Column("definition", JSON, nullable=False),
+    Column("created_at", String, nullable=False),
+    Column("started_at", String),
+    Column("ready_at", String),
+    Column("ended_at", String),
+    Column("last_used_at", String),
+    # The run that has it now.
+    Column("run_id", String),
+    # The supervisor.
+    Column("host", String),
+    Column("pid", Integer),
+    Column("process_started_at", Float),
+    Column("emulation_tier", String),
+    Column("access", JSON(none_as_null=True)),
+)
+
+CLUSTER_EVENTS = Table(
+    "cluster_events",
+    _METADATA,
+    Column("event_id", Integer, primary_key=True),
+    Column("cluster_id", String, nullable=False, index=True),
+    Column("at", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("message", String, nullable=False),
+)
+
+LEDGER = Table(
+    "ledger",
+    _METADATA,
+    Column("entry_id", Integer, primary_key=True),
+    Column("cluster_id", String, nullable=False, index=True),
+    Column("cluster", String, nullable=False),
+    Column("node", String, nullable=False),
+    Column("node_type", String),
+    Column("charge", String, nullable=False),  # compute | platform
+    Column("price_per_hour", String),  # decimal digits, as all money
+    Column("currency", String, nullable=False),
+    Column("price_note", String, nullable=False),
+    Column("price_date", String, nullable=False),
+    Column("emulated", Integer, nullable=False),
+    Column("started_at", String, nullable=False, index=True),
+    Column("ended_at", String, nullable=False),
+    Column("run_id", String, index=True),
+    Column("job", String),
+    Column("user", String, nullable=False),
+    Column("tags", JSON, nullable=False),
+)
+
+BUDGETS = Table(
+    "budgets",
+    _METADATA,
+    Column("tag", String, primary_key=True),  # NAME=VALUE
+    Column("currency", String, nullable=False),
+    Column("warn", String),
+    Column("stop", String),
+    Column("period", String, nullable=False),  # month | total
+)
+
+BILLS = Table(
+    "bills",
+    _METADATA,
+    Column("bill_row_id", Integer, primary_key=True),
+    Column("source", String, nullable=False),  # the file's name and kind
+    Column("row_key", String, nullable=False, unique=True),  # what makes a second import of a row no second row
+    Column("day", String, nullable=False, index=True),
+    Column("service", String, nullable=False),
+    Column("resource", String, nullable=False),
+    Column("cost", String, nullable=False),
+    Column("currency", String, nullable=False),
+    Column("quantity", String),
+    Column("unit", String),
+    Column("tags", JSON, nullable=False),
+)
+
+# What each version of the schema added to tables that were there before; new tables are simply made.
+_ADDED_COLUMNS = {2: (RUNS.c.cluster_name, RUNS.c.emulation_tier)}
 
 
 class Database:
@@ -118,11 +209,28 @@ def _set_up(engine: Engine, path: Path) -> None:
             if found is None:
                 _METADATA.create_all(connection)
                 connection.execute(_VERSION.insert().values(version=SCHEMA_VERSION))
+            elif found < SCHEMA_VERSION:
+                _upgrade(connection, found)
             elif found > SCHEMA_VERSION:
                 raise InputError(
                     f"{path} was made by a newer version of nodewise (schema {found}, here {SCHEMA_VERSION})",
                     hint="upgrade nodewise, or take another folder with --workspace",
                 )
+
+
+def _upgrade(connection: Connection, found: int) -> None:
+    """From version ``found`` to this one, in the transaction of the connection: all of it or nothing."""
+    # Python's driver begins a transaction by itself before a change of rows only, not before one of tables.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    for version in range(found + 1, SCHEMA_VERSION + 1):
+        for column in _ADDED_COLUMNS.get(version, ()):
+            kind = column.type.compile(connection.dialect)
+            connection.exec_driver_sql(f"ALTER TABLE {column.table.name} ADD COLUMN {column.name} {kind}")
+    _METADATA.create_all(connection)
+    for table in _METADATA.tables.values():
+        for index in table.indexes:
+            index.create(connection, checkfirst=True)
+    connection.execute(_VERSION.update().values(version=SCHEMA_VERSION))
 
 
 def _set_pragmas(connection: sqlite3.Connection, _record: Any) -> None:

@@ -29,9 +29,14 @@ SCHEMA = pa.schema(
         pa.field("written_bytes", pa.int64(), nullable=False),
         pa.field("peak_memory_bytes", pa.int64(), nullable=False),
         pa.field("retries", pa.int64(), nullable=False),
+        pa.field("read_s", pa.float64(), nullable=False),
+        pa.field("write_s", pa.float64(), nullable=False),
+        pa.field("communicate_s", pa.float64(), nullable=False),
     ]
 )
 """The columns, as :class:`~nodewise.specs.run.TaskRecord` describes them."""
+
+_ADDED = ("read_s", "write_s", "communicate_s")
 
 
 def write_tasks(path: Path, tasks: Iterable[TaskRecord]) -> None:
@@ -65,7 +70,10 @@ def read_tasks(path: Path) -> list[TaskRecord]:
         return []
     try:
         # A single file: read as a data set, folders named like key=value on its path would become columns.
-        table = pq.ParquetFile(path).read(columns=SCHEMA.names).cast(SCHEMA)
+        file = pq.ParquetFile(path)
+        # Files of earlier versions lack what was added since, which has a value to stand in.
+        known = [field for field in SCHEMA if field.name in file.schema_arrow.names or field.name not in _ADDED]
+        table = file.read(columns=[field.name for field in known]).cast(pa.schema(known))
     except (pa.ArrowException, OSError) as error:
         raise CorruptFileError(str(path), f"not a file of task records: {str(error).splitlines()[0]}") from None
     return [TaskRecord(**row) for row in table.to_pylist()]
