@@ -11,9 +11,12 @@ import pytest
 import nodewise
 from nodewise.data.datasets import fetch
 from nodewise.engines.base import Engine
-from nodewise.engines.registry import create_engine
 
 from .engines import tasks
+from .engines.clusters import open_engine
+
+# Prices that a developer has fetched must not change what tests expect.
+os.environ["NODEWISE_PRICES"] = os.devnull
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -51,7 +54,7 @@ def small_shards(digits_folder: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="session")
-def engine(request: pytest.FixtureRequest) -> Iterator[Engine | None]:
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine | None]:
     """A started engine on the cluster that the parameter says; only one is up at a time.
 
     Without a parameter (``on_no_cluster``) none is up: for tests that start their own.
@@ -60,12 +63,8 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine | None]:
         yield None
         return
     tasks.carry_by_value()
-    started = create_engine(request.param)
-    try:
-        started.start()
+    with open_engine(request.param, tmp_path_factory.mktemp("clusters")) as started:
         yield started
-    finally:
-        started.stop()
 
 
 @pytest.fixture

@@ -9,20 +9,43 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nodewise.api import check_data, compare, data_stats, prepare, score, speedtest, train
+    from nodewise.api import check_data, compare, costs, data_stats, import_eventlog, prepare, run, score, speedtest, train
+    from nodewise.cluster_api import (
+        cluster_events,
+        create_cluster,
+        delete_cluster,
+        get_cluster,
+        list_clusters,
+        resize_cluster,
+        start_cluster,
+        stop_cluster,
+    )
 
     __version__: str
 
 __all__ = [
     "__version__",
     "check_data",
+    "cluster_events",
     "compare",
+    "costs",
+    "create_cluster",
     "data_stats",
+    "delete_cluster",
+    "get_cluster",
+    "import_eventlog",
+    "list_clusters",
     "prepare",
+    "run",
+    "resize_cluster",
     "score",
     "speedtest",
+    "start_cluster",
+    "stop_cluster",
     "train",
 ]
+
+_CLUSTERS = {name for name in __all__ if "cluster" in name}
 
 
 def __getattr__(name: str) -> Any:
@@ -31,6 +54,8 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("nodewise")
+    if name in _CLUSTERS:
+        return getattr(import_module("nodewise.cluster_api"), name)
     if name in __all__:
         return getattr(import_module("nodewise.api"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,23 +6,28 @@ unless ``address`` names a cluster. Every call is a run in the workspace.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from datetime import date
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, BinaryIO, Literal, TypedDict, Unpack
 
+from nodewise.core.machine import machine_cores
 from nodewise.core.progress import SILENT, Progress
-from nodewise.metering.cost import price_cluster
 from nodewise.metering.prices import node_type_names
-from nodewise.runs.machine import machine_cores
-from nodewise.specs.checks import check_cluster, check_compare, check_prepare, check_score, check_train
-from nodewise.specs.cluster import ClusterSpec, EngineName
+from nodewise.specs.checks import check_compare, check_prepare, check_score, check_train
+from nodewise.specs.cluster import EngineName
+from nodewise.specs.cluster_checks import check_scenario
+from nodewise.specs.costs import CostsResult
 from nodewise.specs.job import (
     Encoding,
     Fit,
     PrepareSpec,
+    ProgramChoice,
     Resample,
     ScoreSpec,
     ShardFormat,
@@ -32,22 +37,37 @@ from nodewise.specs.job import (
 )
 from nodewise.specs.results import (
     CheckResult,
+    CommandResult,
     ComparisonResult,
+    EventLogResult,
     PrepareResult,
     ScoreResult,
     SpeedtestResult,
     TrainResult,
 )
-from nodewise.specs.scenario import CompareSpec, DatasetSpec
+from nodewise.specs.scenario import CompareSpec, DatasetSpec, Scenario
 from nodewise.workspace import Workspace, find_workspace
 
 if TYPE_CHECKING:
+    from nodewise.metering.pricing import Pricing
     from nodewise.runs.session import Session
     from nodewise.shards.stats import DataStats
 
 # Each function imports what its job needs: PyTorch alone takes longer to load than a small `prepare` to run.
 
-__all__ = ["RunOptions", "check_data", "compare", "data_stats", "prepare", "score", "speedtest", "train"]
+__all__ = [
+    "RunOptions",
+    "check_data",
+    "compare",
+    "costs",
+    "data_stats",
+    "import_eventlog",
+    "prepare",
+    "run",
+    "score",
+    "speedtest",
+    "train",
+]
 
 StrPath = str | PathLike[str]
 
@@ -60,9 +80,16 @@ class RunOptions(TypedDict, total=False):
         nodes: How many; 1 by default.
         cores_per_node: Task slots per node, and threads of a training worker; by default an equal share of this
             machine's cores, at least one.
+        cpus_per_node: CPUs that an emulated node may use, such as 0.25; by default an equal share of this machine's
+            cores, and no limit for a single node.
+        memory_per_node: Of an emulated node, ``"512MiB"``; no limit by default.
+        network_per_node: Rate of an emulated node's link, each way, ``"100Mbit/s"``; no limit by default.
+        latency_per_node: Added to what an emulated node sends, ``"5ms"``; nothing by default.
         node_type: Name in the table of node types, for the price.
         address: Spark master URL or Ray address of a cluster that is up; by default the nodes are emulated here.
         port: Port of the emulated cluster's Spark master or Ray head; any free one by default.
+        cluster: Name of a cluster of ``nodewise clusters`` to run on, in place of all of the above.
+        preflight: Whether to look, before anything is started, for what would fail; True by default.
         tags: Names and values that the run's cost is filed under.
         workspace: Folder; ``NODEWISE_WORKSPACE``, else ``./.nodewise``, by default.
         progress: Is told what happens; nobody is by default.
@@ -71,9 +98,15 @@ class RunOptions(TypedDict, total=False):
     engine: EngineName
     nodes: int
     cores_per_node: int | None
+    cpus_per_node: float | None
+    memory_per_node: str | None
+    network_per_node: str | None
+    latency_per_node: str | None
     node_type: str | None
     address: str | None
     port: int | None
+    cluster: str | None
+    preflight: bool
     tags: dict[str, str]
     workspace: StrPath | None
     progress: Progress
@@ -146,11 +179,13 @@ def prepare(
     )
     check_prepare(spec)
     place = _Place(options)
+    place.preflight(inputs=(str(source),), output=Path(dest))
     found = open_source(resolve_source(str(source), place.workspace.datasets_dir, Path.cwd(), place.progress))
     job = PrepareJob(found, spec)
     with claim_folder(Path(dest).absolute(), job.fingerprint(), overwrite=overwrite) as folder:
         if folder.num_resumed:
             place.progress.note(f"going on with an earlier run that had done {folder.num_resumed} shards")
+        place.note_tasks(len(job.plan(folder)))
         with place.session("prepare", PrepareJob.modules) as session:
             return run_prepare(session, job, folder)
 
@@ -178,7 +213,7 @@ def train(
         NodewiseError: The run failed; it is in the workspace with its reason.
     """
     from nodewise.jobs.train import TrainJob
-    from nodewise.runs.dependencies import require_torch
+    from nodewise.preflight.dependencies import require_torch
     from nodewise.runs.steps import run_train
     from nodewise.shards.manifest import read_manifest
 
@@ -186,6 +221,7 @@ def train(
     spec = TrainSpec(model=model, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
     check_train(spec)
     place = _Place(options)
+    place.preflight(inputs=(str(shards),))
     folder = Path(shards).absolute()
     job = TrainJob(folder, read_manifest(folder), spec)
     with place.session("train") as session:
@@ -214,7 +250,7 @@ def score(
         NodewiseError: The run failed; it is in the workspace with its reason.
     """
     from nodewise.jobs.score import ScoreJob, claim_predictions
-    from nodewise.runs.dependencies import require_torch
+    from nodewise.preflight.dependencies import require_torch
     from nodewise.runs.steps import run_score
     from nodewise.shards.manifest import read_manifest
 
@@ -222,6 +258,7 @@ def score(
     spec = ScoreSpec(split=split, batch_size=batch_size)
     check_score(spec)
     place = _Place(options)
+    place.preflight(inputs=(str(shards), str(model)))
     folder = Path(shards).absolute()
     job = ScoreJob(folder, read_manifest(folder), Path(model).absolute(), spec)
     if output:
@@ -237,6 +274,7 @@ def compare(
     repeat: int | None = None,
     report: StrPath | None = None,
     workspace: StrPath | None = None,
+    preflight: bool = True,
     progress: Progress = SILENT,
 ) -> ComparisonResult:
     """Run the same jobs in every scenario and put them side by side.
@@ -246,17 +284,17 @@ def compare(
             from the current one.
         source: Images to use instead of those that the comparison names, as in :func:`prepare`.
         repeat: Runs per scenario instead of what the comparison says.
+        preflight: Whether to look, before anything is started, for what would fail.
         report: File for the HTML report; None: one in the workspace.
 
     Raises:
         InputError: The comparison cannot be carried out; nothing was started.
         NodewiseError: Not one scenario could be run to its end.
     """
+    from nodewise.preflight.dependencies import require_torch
     from nodewise.runs.compare import run_comparison
-    from nodewise.runs.dependencies import require_torch
     from nodewise.specs.codec import load_compare
 
-    require_torch()
     base = Path.cwd()
     if not isinstance(spec, CompareSpec):
         base = Path(spec).absolute().parent
@@ -267,8 +305,11 @@ def compare(
     if repeat is not None:
         spec = replace(spec, repeat=repeat)
     check_compare(spec, node_type_names=node_type_names())
+    if spec.jobs.command is None:
+        require_torch()
     store = Workspace(find_workspace(str(workspace) if workspace else None))
-    return run_comparison(spec, store, base, Path(report).absolute() if report else None, progress)
+    report_path = Path(report).absolute() if report else None
+    return run_comparison(spec, store, base, report_path, progress, preflight=preflight)
 
 
 def speedtest(
@@ -309,6 +350,7 @@ def speedtest(
         seed=seed,
     )
     place = _Place(options)
+    place.preflight(inputs=tuple(map(str, data)))
     return run_speedtest(
         [str(one) for one in data],
         spec,
@@ -316,9 +358,53 @@ def speedtest(
         place.workspace,
         Path(report).absolute() if report else None,
         place.progress,
-        price=place.price,
         tags=place.tags,
+        cluster_name=place.cluster_name,
     )
+
+
+def run(
+    command: Sequence[str],
+    *,
+    kind: ProgramChoice = "auto",
+    output: StrPath | None = None,
+    stdout: BinaryIO | None = None,
+    stderr: BinaryIO | None = None,
+    **options: Unpack[RunOptions],
+) -> CommandResult:
+    """Run any program on a cluster, under the meter.
+
+    Args:
+        command: The program and its arguments; no shell looks at them.
+        kind: ``auto`` looks at what the script imports; see :func:`nodewise.jobs.command.recognise`.
+        output: Folder for logs, event log and executed notebook; None: the run's own.
+        stdout, stderr: Where its output goes as it comes; None: to where this process's goes.
+
+    Raises:
+        InputError: The request cannot be carried out; nothing was started.
+        ProgramFailedError: The program ended with another status than 0.
+        NodewiseError: The run failed for another reason; it is in the workspace with it.
+
+    Example:
+        >>> nodewise.run(["python", "pi.py"], engine="spark", nodes=2).exit_status  # doctest: +SKIP
+        0
+    """
+    from nodewise.jobs.command import recognise
+    from nodewise.preflight.dependencies import require_for_program
+    from nodewise.runs.command import run_program
+    from nodewise.runs.program import bytes_of
+
+    place = _Place(options)
+    program = recognise(command, kind, place.cluster.engine, Path.cwd())
+    require_for_program(program.kind)
+    with place.session("run", connect=False) as session:
+        return run_program(
+            session,
+            program,
+            Path(output).absolute() if output else session.folder,
+            stdout=stdout or bytes_of(sys.stdout),
+            stderr=stderr or bytes_of(sys.stderr),
+        )
 
 
 def check_data(path: StrPath, *, progress: Progress = SILENT) -> CheckResult:
@@ -335,28 +421,130 @@ def data_stats(path: StrPath, *, progress: Progress = SILENT) -> DataStats:
     return collect_stats(Path(path), progress)
 
 
+def import_eventlog(
+    path: StrPath, *, again: bool = False, workspace: StrPath | None = None, progress: Progress = SILENT
+) -> EventLogResult:
+    """Keep a Spark application that ran elsewhere as a run, from its event log.
+
+    Args:
+        path: The log's file, its folder, or a folder below which no other log lies.
+        again: Import it also if the application is in the workspace already; else its result from then is returned.
+
+    Raises:
+        InputError: There is no event log there, or it cannot be read. Nothing was kept.
+    """
+    from nodewise.runs.eventlog import import_log
+
+    return import_log(
+        Path(path), Workspace(find_workspace(str(workspace) if workspace else None)), progress, again=again
+    )
+
+
+def costs(
+    by: str = "cluster",
+    *,
+    since: date | None = None,
+    until: date | None = None,
+    workspace: StrPath | None = None,
+) -> CostsResult:
+    """What nodes have cost, beside it what imported bills say; see :func:`nodewise.billing.costs.collect_costs`.
+
+    Args:
+        by: ``tag:NAME``, ``cluster``, ``job``, ``user`` or ``day``.
+        since, until: First and last day (UTC).
+        workspace: Folder; ``NODEWISE_WORKSPACE``, else ``./.nodewise``, by default.
+
+    Raises:
+        InputError: There is no such grouping, or the days are the wrong way round.
+    """
+    from nodewise.billing.costs import collect_costs
+
+    return collect_costs(Workspace(find_workspace(str(workspace) if workspace else None)), by, since=since, until=until)
+
+
 class _Place:
     """What the options of a call come to: a cluster with its price, and the workspace."""
 
     def __init__(self, options: RunOptions) -> None:
-        nodes = options.get("nodes", 1)
-        cores_per_node = options.get("cores_per_node")
         workspace = options.get("workspace")
         self.progress = options.get("progress", SILENT)
         self.workspace = Workspace(find_workspace(str(workspace) if workspace else None))
         self.tags = options.get("tags")
-        self.cluster = ClusterSpec(
+        asked = Scenario(
+            name="",
             engine=options.get("engine", "local"),
-            nodes=nodes,
-            cores_per_node=max(1, machine_cores() // max(1, nodes)) if cores_per_node is None else cores_per_node,
+            nodes=options.get("nodes", 1),
+            cores_per_node=options.get("cores_per_node"),
+            cpus_per_node=options.get("cpus_per_node"),
+            memory_per_node=options.get("memory_per_node"),
+            network_per_node=options.get("network_per_node"),
+            latency_per_node=options.get("latency_per_node"),
             node_type=options.get("node_type"),
             address=options.get("address"),
             port=options.get("port"),
+            tags=self.tags or {},
         )
-        check_cluster(self.cluster, node_type_names=node_type_names())
-        self.price = price_cluster(self.cluster)
+        check_scenario(asked, node_type_names=node_type_names())
+        cores = machine_cores()
+        # One node alone is the machine; only where there are several does each need a share of it.
+        share = cores / asked.nodes if asked.nodes > 1 else None
+        self.cluster = asked.cluster(max(1, cores // asked.nodes), share)
+        self.cluster_name = options.get("cluster")
+        self.pricing: Pricing | None = None
+        self._is_checked = options.get("preflight", True)
+        self._libraries: tuple[str, ...] = ()
+        if self.cluster_name is not None:
+            self._take(self.cluster_name)
 
-    def session(self, command: str, modules: Sequence[str] = ()) -> AbstractContextManager[Session]:
+    def _take(self, name: str) -> None:
+        """Run on a cluster that is up, instead of on one as the other options say."""
+        from nodewise.clusters.lifecycle import find_cluster
+        from nodewise.clusters.plan import plan_from_json
+
+        record = find_cluster(self.workspace, name)
+        plan = plan_from_json(record.definition)
+        self.cluster = replace(plan.cluster, nodes=plan.autoscale[1] if plan.autoscale else record.nodes)
+        self.pricing = plan.pricing
+        self._libraries = plan.libraries
+
+    def preflight(self, *, inputs: Sequence[str] = (), output: Path | None = None, script: Path | None = None) -> None:
+        """Look, before anything is started, for what would fail, unless that is not wanted.
+
+        Raises:
+            PreflightError: Something would.
+        """
+        if not self._is_checked:
+            return
+        from nodewise.preflight.check import require
+        from nodewise.preflight.plan import Plan
+
+        plan = Plan(
+            cluster=self.cluster,
+            workspace=self.workspace,
+            is_up=self.cluster_name is not None,
+            inputs=tuple(inputs),
+            base=Path.cwd(),
+            output=output,
+            script=script,
+            libraries=self._libraries,
+            variables=os.environ,
+            tags=self.tags or {},
+        )
+        require([plan], self.progress)
+
+    def note_tasks(self, num_tasks: int) -> None:
+        """Say so if the work is cut into too few tasks to keep the cluster busy."""
+        if not self._is_checked:
+            return
+        from nodewise.preflight.machine import check_tasks
+        from nodewise.preflight.plan import Plan
+
+        for finding in check_tasks(Plan(cluster=self.cluster, workspace=self.workspace, num_tasks=num_tasks)):
+            self.progress.note(f"{finding.text} ({finding.remedy})")
+
+    def session(
+        self, command: str, modules: Sequence[str] = (), *, connect: bool = True
+    ) -> AbstractContextManager[Session]:
         from nodewise.runs.session import open_session
 
         return open_session(
@@ -365,6 +553,8 @@ class _Place:
             self.cluster,
             self.progress,
             modules=modules,
-            price=self.price,
+            pricing=self.pricing,
             tags=self.tags,
+            cluster_name=self.cluster_name,
+            connect=connect,
         )

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -5,9 +6,11 @@ import pytest
 
 from nodewise.analysis.compare import compare_scenarios, summarise_scenario
 from nodewise.core.errors import UnknownNameError
+from nodewise.specs.place import EmulationTier
 from nodewise.specs.results import ComparisonResult, EpochResult, ScenarioResult
 from nodewise.specs.run import RunRecord, RunStatus, StageRecord, TaskRecord
 from nodewise.specs.scenario import Scenario
+from nodewise.specs.usage import UsageSample
 
 
 def a_task(stage: str, index: int, cpu_s: float, *, retries: int = 0) -> TaskRecord:
@@ -247,3 +250,41 @@ def test_with_everything_left_out_nothing_is_compared() -> None:
 def test_a_baseline_that_no_scenario_has_is_an_error() -> None:
     with pytest.raises(UnknownNameError, match="unknown baseline 'on'"):
         compare(named("one", nodes=1, seconds=1.0, start_up=0.0), baseline="on")
+
+
+def test_where_the_time_went_is_told_of_the_run_with_the_median_time() -> None:
+    runs = [a_run(TWO_NODES, name, cluster_s=seconds) for name, seconds in (("a", 50.0), ("b", 34.0), ("c", 40.0))]
+    # Of c: 40 s less 4 s of start-up on each of two nodes of two slots; one task computed for one second of its one.
+    result = summarise(*runs, tasks={name: [a_task("prepare", 0, 1.0)] for name in "abc"})
+    assert result.time_split["compute"] == pytest.approx(0.5 / 72)
+    assert result.time_split["idle"] == pytest.approx(6 / 36)
+    assert sum(result.time_split.values()) == pytest.approx(1)
+    assert result.ideal_seconds == pytest.approx(0.25)
+    assert result.limited_by is not None
+    assert result.limit_sentence.endswith(".")
+    assert result.usage is None
+
+
+def test_samples_become_lines_of_that_run() -> None:
+    runs = [a_run(TWO_NODES, "a", cluster_s=40.0)]
+    at = runs[0].created_at.timestamp()
+    sample = UsageSample(
+        node="node-0", at=at + 1, interval_s=1.0, cpu_cores=0.5, throttled_s=None, memory_bytes=1, read_bytes=0,
+        written_bytes=0,
+    )  # fmt: skip
+    result = summarise_scenario(
+        TWO_NODES, runs, {}, price_usd_per_hour=None, price_note="", usage={"a": [sample], "other": []}
+    )
+    assert result.usage is not None
+    assert (result.usage.run_id, result.usage.nodes[0].cpu_cores) == ("a", (0.5,))
+    assert result.time_split
+
+
+def test_without_records_nothing_is_said_of_the_time() -> None:
+    result = summarise(a_run(TWO_NODES, "a", cluster_s=40.0))
+    assert (result.time_split, result.ideal_seconds, result.limited_by, result.limit_sentence) == ({}, None, None, "")
+
+
+def test_the_emulation_tier_is_that_of_the_runs() -> None:
+    run = replace(a_run(TWO_NODES, "a", cluster_s=40.0), emulation_tier=EmulationTier.CGROUPS)
+    assert summarise(run).emulation_tier == "cgroups"

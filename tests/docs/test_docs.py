@@ -19,7 +19,8 @@ import nodewise
 from nodewise.api import RunOptions
 from nodewise.cli.main import app
 from nodewise.metering.prices import node_type_names
-from nodewise.specs.codec import load_compare
+from nodewise.specs.codec import load_compare, load_definition
+from nodewise.specs.definition import ClusterDefinition
 from nodewise.training.models import build_model
 
 ROOT = Path(__file__).parents[2]
@@ -142,12 +143,19 @@ def test_dependencies_are_those_of_the_project_no_more_and_no_fewer() -> None:
 
 
 @pytest.mark.parametrize("page", names_of([path for path in PAGES if blocks(path, "yaml")]))
-def test_documented_comparison_files_are_valid(page: str, tmp_path: Path) -> None:
+def test_documented_comparisons_and_definitions_are_valid(page: str, tmp_path: Path) -> None:
     for number, block in enumerate(blocks(ROOT / page, "yaml")):
         file = tmp_path / f"{number}.yaml"
         file.write_text(block)
-        spec = load_compare(file, node_type_names=node_type_names())
-        assert len(spec.scenarios) > 1
+        if "scenarios:" in block:
+            assert len(load_compare(file, node_type_names=node_type_names()).scenarios) > 1
+        else:
+            assert load_definition(file, node_type_names=node_type_names()).max_nodes > 1
+
+
+def test_every_key_of_a_definition_is_documented() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "clusters.md").read_text(), re.MULTILINE)
+    assert rows == [field.name for field in dataclasses.fields(ClusterDefinition)]
 
 
 def test_the_readme_has_a_comparison_file_and_python() -> None:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from nodewise.clusters.link import needs_supervisor, start_job_cluster
+from nodewise.clusters.plan import ClusterPlan
 from nodewise.core.errors import MissingDependencyError
-from nodewise.engines.spark import require_java
+from nodewise.core.java import require_java
+from nodewise.engines.base import Engine
+from nodewise.engines.registry import create_engine
 from nodewise.specs.cluster import ClusterSpec, EngineName
+from nodewise.workspace import Workspace
 
-__all__ = ["cluster_param", "on_cluster", "on_no_cluster", "requires_java"]
+__all__ = ["cluster_param", "on_cluster", "on_no_cluster", "open_engine", "requires_java"]
 
 
 def _missing_java() -> str:
@@ -24,6 +32,29 @@ def _missing_java() -> str:
 
 
 requires_java = pytest.mark.skipif(bool(_missing_java()), reason=_missing_java())
+
+
+@contextmanager
+def open_engine(cluster: ClusterSpec, root: Path) -> Iterator[Engine]:
+    """A started engine on a cluster of its own, as a session has it; nothing is left when the block ends.
+
+    Args:
+        root: Folder of the workspace that the cluster belongs to.
+    """
+    plan = ClusterPlan(cluster=cluster)
+    link = start_job_cluster(Workspace(root), uuid.uuid4().hex[:12], plan) if needs_supervisor(plan) else None
+    try:
+        engine = create_engine(cluster, link.access if link else None)
+        try:
+            engine.start()
+            if link is not None:
+                link.limit()
+            yield engine
+        finally:
+            engine.stop()
+    finally:
+        if link is not None:
+            link.close()
 
 
 def cluster_param(name: EngineName, nodes: int) -> Any:

@@ -15,20 +15,27 @@ from typing import ClassVar
 import psutil
 import pytest
 
-from nodewise.engines.base import Engine
 from nodewise.engines.registry import create_engine
+from nodewise.isolation.leftovers import Leftover, leftovers
 from nodewise.specs.cluster import ClusterSpec, EngineName
 
 from . import tasks
+from .clusters import open_engine
 from .processes import MARK, LeftOver, marked_processes
 
 __all__ = ["EngineLifecycle"]
 
 OWNER = """
 import sys, time
+from pathlib import Path
+from nodewise.clusters.link import start_job_cluster
+from nodewise.clusters.plan import ClusterPlan
 from nodewise.engines.registry import create_engine
 from nodewise.specs.cluster import ClusterSpec
-engine = create_engine(ClusterSpec(engine=sys.argv[1], nodes=2))
+from nodewise.workspace import Workspace
+cluster = ClusterSpec(engine=sys.argv[1], nodes=2)
+link = start_job_cluster(Workspace(Path(sys.argv[2])), "owned", ClusterPlan(cluster=cluster))
+engine = create_engine(cluster, link.access)
 engine.start()
 print("READY", flush=True)
 time.sleep(600)
@@ -58,43 +65,39 @@ class EngineLifecycle:
         yield folder
         shutil.rmtree(folder)
 
-    def create(self, nodes: int, port: int | None = None) -> Engine:
-        return create_engine(ClusterSpec(engine=self.name, nodes=nodes, port=port))
-
-    def test_a_stopped_engine_leaves_no_process_and_no_file(self, left_over: LeftOver, temp: Path) -> None:
+    def test_a_stopped_engine_leaves_no_process_and_no_file(
+        self, left_over: LeftOver, temp: Path, tmp_path: Path
+    ) -> None:
         environment = dict(os.environ)
-        engine = self.create(nodes=2)
-        try:
-            engine.start()
+        with open_engine(ClusterSpec(engine=self.name, nodes=2), tmp_path) as engine:
             assert sorted(result.value for result in engine.map("squares", tasks.square, range(4))) == [0, 1, 4, 9]
             assert len(engine.gang("gather", tasks.gather_twice, "hello")) == 2
             assert len(left_over()) >= 2
-            self.check_running(temp, left_over())
-        finally:
-            engine.stop()
+            self.check_running(tmp_path, left_over())
         assert left_over() == []
         assert list(temp.iterdir()) == []
-        assert set(os.environ.items()) - set(environment.items()) <= self.kept_environment()
+        assert dict(os.environ) == environment
         engine.stop()
 
-    def check_running(self, temp: Path, processes: list[psutil.Process]) -> None:
+    def check_running(self, workspace: Path, processes: list[psutil.Process]) -> None:
         """What else is to be seen while two nodes are up."""
 
-    def kept_environment(self) -> set[tuple[str, str]]:
-        """Variables that stay set in this process."""
-        return set()
-
     def test_an_engine_that_was_not_started_can_be_stopped(self, left_over: LeftOver) -> None:
-        engine = self.create(nodes=2)
+        engine = create_engine(ClusterSpec(engine=self.name, nodes=2))
         engine.stop()
         engine.stop()
         assert left_over() == []
 
     @pytest.mark.parametrize("repetition", range(5 if os.environ.get("NODEWISE_TEST_ALL") == "1" else 1))
-    def test_nothing_outlives_a_killed_owner(self, left_over: LeftOver, temp: Path, repetition: int) -> None:
+    def test_nothing_outlives_a_killed_owner(
+        self, left_over: LeftOver, temp: Path, tmp_path: Path, repetition: int
+    ) -> None:
         environment = {**os.environ, "TMPDIR": str(temp)}
         with subprocess.Popen(
-            [sys.executable, "-c", OWNER, self.name], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            [sys.executable, "-c", OWNER, self.name, str(tmp_path)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
         ) as owner:
             assert owner.stdout is not None
             assert owner.stdout.readline() == b"READY\n"
@@ -104,3 +107,10 @@ class EngineLifecycle:
         while left_over() and time.monotonic() < deadline:
             time.sleep(0.1)
         assert [" ".join(process.cmdline())[:200] for process in left_over()] == []
+        assert leftovers_of("owned") == []
+        assert [path for path in temp.iterdir() if not path.name.startswith("nodewise-spark-")] == []
+
+
+def leftovers_of(cluster_id: str) -> list[Leftover]:
+    """Control groups, namespaces and links of a cluster that are still there."""
+    return [leftover for leftover in leftovers() if leftover.cluster_id == cluster_id]

@@ -53,6 +53,21 @@ def square(number: int, _meter: TaskMeter) -> int:
     return number * number
 
 
+def sleep(seconds: float, _meter: TaskMeter) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
+def allocate(partition: tuple[int, int, str], _meter: TaskMeter) -> int:
+    """Fill so many bytes of memory, the first ``times`` times that it is tried; ``folder`` keeps count."""
+    num_bytes, times, folder = partition
+    if len(list(Path(folder).iterdir())) < times:
+        mark(folder)
+        # Written to: what is only asked for takes no memory.
+        return len(b"x" * num_bytes)
+    return 0
+
+
 def first_at_once(partition: tuple[int, str], _meter: TaskMeter) -> int:
     """Number 0 answers at once, the others when the file is there."""
     number, path = partition

@@ -9,6 +9,7 @@ import pytest
 
 import nodewise
 from nodewise.metering.cost import price_cluster
+from nodewise.metering.pricing import Pricing
 from nodewise.metering.prices import node_type_names
 from nodewise.specs.codec import load_compare
 from nodewise.specs.scenario import CompareSpec
@@ -21,8 +22,8 @@ def load(name: str) -> CompareSpec:
     return load_compare(FOLDER / name, node_type_names=node_type_names())
 
 
-def test_there_are_two_examples() -> None:
-    assert FILES == ["cifar10.yaml", "photos.yaml"]
+def test_all_examples_are_looked_at() -> None:
+    assert {"cifar10.yaml", "photos.yaml", "program.yaml"} <= set(FILES)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -30,13 +31,13 @@ def test_an_example_is_valid_and_every_scenario_has_a_price(name: str) -> None:
     spec = load(name)
     assert spec.scenarios
     for scenario in spec.scenarios:
-        assert price_cluster(scenario.cluster(1), spec.databricks) is not None
+        assert price_cluster(scenario.cluster(1), Pricing(platform=spec.databricks)) is not None
 
 
 def test_cifar10_is_one_node_against_five_with_the_fee_of_databricks() -> None:
     spec = load("cifar10.yaml")
     assert [(scenario.engine, scenario.nodes) for scenario in spec.scenarios] == [("spark", 1), ("spark", 5)]
-    price = price_cluster(spec.scenarios[1].cluster(1), spec.databricks)
+    price = price_cluster(spec.scenarios[1].cluster(1), Pricing(platform=spec.databricks))
     # $0.293 for Standard_DS3_v2, and 0.75 Databricks units of $0.30.
     assert price is not None
     assert str(price.usd_per_node_hour.normalize()) == "0.518"

@@ -6,6 +6,7 @@ import pytest
 
 from nodewise.core.errors import SpecError, UnknownNameError
 from nodewise.metering.cost import cost_usd, price_cluster
+from nodewise.metering.pricing import Pricing
 from nodewise.specs.cluster import ClusterSpec
 from nodewise.specs.scenario import DatabricksFee
 
@@ -24,7 +25,7 @@ def test_price_of_a_node_is_its_list_price() -> None:
 
 
 def test_databricks_fee_is_added_to_every_node() -> None:
-    price = price_cluster(cluster("Standard_DS3_v2"), DatabricksFee())
+    price = price_cluster(cluster("Standard_DS3_v2"), Pricing(platform=DatabricksFee()))
 
     assert price is not None
     assert price.usd_per_node_hour == Decimal("0.518")  # 0.293 + 0.75 x 0.30
@@ -33,14 +34,14 @@ def test_databricks_fee_is_added_to_every_node() -> None:
 
 def test_without_a_node_type_the_price_is_unknown_and_not_zero() -> None:
     assert price_cluster(cluster(None)) is None
-    assert price_cluster(cluster(None), DatabricksFee()) is None
+    assert price_cluster(cluster(None), Pricing(platform=DatabricksFee())) is None
 
 
 def test_what_cannot_be_priced_is_refused() -> None:
     with pytest.raises(UnknownNameError, match="unknown node type 'DS3'"):
         price_cluster(cluster("DS3"))
     with pytest.raises(SpecError, match="no Databricks unit rate"):
-        price_cluster(cluster("n2-standard-4"), DatabricksFee())
+        price_cluster(cluster("n2-standard-4"), Pricing(platform=DatabricksFee()))
 
 
 @pytest.mark.parametrize(

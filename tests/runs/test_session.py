@@ -13,14 +13,12 @@ from tests.engines.processes import MARK, LeftOver, marked_processes
 
 from nodewise.core.errors import JobFailedError, PortInUseError
 from nodewise.core.progress import SILENT, SilentProgress
-from nodewise.metering.cost import Price
 from nodewise.runs.session import open_session
 from nodewise.specs.cluster import ClusterSpec
 from nodewise.specs.run import RunRecord, RunStatus
 from nodewise.workspace import Workspace
 
-CLUSTER = ClusterSpec(engine="local", nodes=2, cores_per_node=1, node_type="m5.xlarge")
-PRICE = Price(usd_per_node_hour=Decimal("0.36"), note="for the test")
+CLUSTER = ClusterSpec(engine="local", nodes=2, cores_per_node=1, node_type="Standard_DS3_v2")
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +60,7 @@ def test_a_finished_run_is_kept_with_stages_tasks_and_result(workspace: Workspac
     assert run.status is RunStatus.FINISHED
     assert run.error is None
     assert (run.command, run.scenario, run.experiment, run.tags) == ("prepare", "two", "first", {"team": "a"})
-    assert (run.result, run.accuracy, run.cost_usd) == ({"answer": 42}, 0.75, None)
+    assert (run.result, run.accuracy) == ({"answer": 42}, 0.75)
     assert [(stage.name, stage.records, stage.num_tasks) for stage in run.stages] == [("squares", 0, 5), ("burn", 6, 2)]
     assert run.ended_at is not None
     assert run.ended_at > run.created_at
@@ -78,12 +76,13 @@ def test_a_finished_run_is_kept_with_stages_tasks_and_result(workspace: Workspac
 
 
 def test_the_cost_is_nodes_times_price_times_billed_time(workspace: Workspace) -> None:
-    with open_session(workspace, "prepare", CLUSTER, SILENT, price=PRICE):
+    with open_session(workspace, "prepare", CLUSTER, SILENT):
         pass
     run = stored(workspace)
     assert run.cluster_s is not None
-    # Two nodes at $0.36 an hour are $0.0002 a second.
-    assert run.cost_usd == (Decimal(round(run.cluster_s * 1000)) * Decimal("0.0000002")).quantize(Decimal("0.000001"))
+    # Two nodes at $0.293 an hour, to the millisecond.
+    exact = Decimal(round(run.cluster_s * 1000)) * 2 * Decimal("0.293") / 3_600_000
+    assert run.cost_usd == exact.quantize(Decimal("0.000001"))
 
 
 def test_a_failed_task_fails_the_run_and_keeps_what_was_done(
@@ -93,7 +92,7 @@ def test_a_failed_task_fails_the_run_and_keeps_what_was_done(
     attempts.mkdir()
 
     def run_two_stages() -> None:
-        with open_session(workspace, "prepare", CLUSTER, SILENT, price=PRICE) as session:
+        with open_session(workspace, "prepare", CLUSTER, SILENT) as session:
             with session.stage("before") as stage:
                 stage.map(tasks.square, range(3))
             with session.stage("fails") as stage:
@@ -130,11 +129,15 @@ def test_an_interrupted_run_is_killed(workspace: Workspace, left_over: LeftOver)
     assert run.error["code"] == "interrupted"
 
 
-def test_a_cluster_that_does_not_start_is_a_failed_run(workspace: Workspace, left_over: LeftOver) -> None:
+def test_a_cluster_that_does_not_start_is_a_failed_run(
+    workspace: Workspace, left_over: LeftOver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # With a network of its own nobody could take its port.
+    monkeypatch.setenv("NODEWISE_EMULATION_TIER", "processes")
     with socket.create_server(("127.0.0.2", 0)) as taken:
         port = taken.getsockname()[1]
         cluster = ClusterSpec(engine="ray", nodes=2, port=port)
-        with pytest.raises(PortInUseError), open_session(workspace, "prepare", cluster, SILENT, price=PRICE):
+        with pytest.raises(PortInUseError), open_session(workspace, "prepare", cluster, SILENT):
             raise AssertionError("the block is not entered")
     assert left_over() == []
     run = stored(workspace)

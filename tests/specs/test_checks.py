@@ -4,15 +4,16 @@ import pytest
 
 from nodewise.core.errors import SpecError
 from nodewise.specs.checks import (
-    check_cluster,
     check_compare,
     check_prepare,
     check_score,
     check_speedtest,
     check_train,
 )
-from nodewise.specs.cluster import ClusterSpec
+from nodewise.specs.cluster_checks import check_scenario
 from nodewise.specs.job import PrepareSpec, ScoreSpec, SpeedtestSpec, TrainSpec
+from nodewise.specs.limits import Quota
+from nodewise.specs.place import NodeLimits
 from nodewise.specs.scenario import CompareSpec, DatasetSpec, Scenario
 
 
@@ -28,9 +29,9 @@ def test_options_get_the_same_message_as_a_file() -> None:
     with pytest.raises(SpecError, match=r"^batch_size must be at least 1, not 0$"):
         check_score(ScoreSpec(batch_size=0))
     with pytest.raises(SpecError, match=r"^port is for a cluster that nodewise starts"):
-        check_cluster(ClusterSpec(engine="ray", address="auto", port=1))
+        check_scenario(Scenario(name="a", engine="ray", address="auto", port=1))
     with pytest.raises(SpecError, match=r"^node_type 'x' is unknown$"):
-        check_cluster(ClusterSpec(engine="ray", node_type="x"), node_type_names=["m4.large"])
+        check_scenario(Scenario(name="a", engine="ray", node_type="x"), node_type_names=["m4.large"])
 
 
 def test_a_spec_made_in_python_is_checked_like_a_file() -> None:
@@ -43,7 +44,7 @@ def test_settings_in_range_pass() -> None:
     check_prepare(PrepareSpec(size=8, sample=1.0, test_fraction=0.0, quality=100))
     check_train(TrainSpec(model="package.module:function", epochs=1, batch_size=1))
     check_score(ScoreSpec())
-    check_cluster(ClusterSpec(engine="spark", port=65535, node_type="m4.large"), node_type_names=["m4.large"])
+    check_scenario(Scenario(name="a", engine="spark", port=65535, node_type="m4.large"), node_type_names=["m4.large"])
     check_speedtest(SpeedtestSpec(batch_sizes=(1,), batch_counts=(1,), repeat=1))
 
 
@@ -85,3 +86,32 @@ def test_a_misspelt_choice_is_answered_with_the_nearest() -> None:
 def test_settings_of_a_speed_test_out_of_range_are_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         check_speedtest(SpeedtestSpec(**settings))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"cpus_per_node": 0.001}, r"^cpus_per_node must be at least 0\.01, not 0\.001$"),
+        ({"memory_per_node": "1 MiB"}, r"^memory_per_node must be at least 64MiB, not 1 MiB$"),
+        ({"network_per_node": "1bit/s"}, r"^network_per_node must be at least 8kbit/s, not 1bit/s$"),
+        ({"latency_per_node": "5"}, r"^latency_per_node is wrong: '5' is no duration; write 5ms, 90s or 1h30m$"),
+        ({"address": "auto", "cpus_per_node": 1.0}, r"^cpus_per_node is for emulated nodes"),
+        ({"quota": Quota(addresses=0)}, r"^quota\.addresses must be at least 1, not 0$"),
+        ({"tags": {"api_key": "Zq7Kv2mW9x"}}, r"^tags\.api_key looks like a secret$"),
+    ],
+)
+def test_limits_of_a_scenario_out_of_range_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(SpecError, match=message) as caught:
+        check_scenario(Scenario(name="a", engine="ray", **settings))  # type: ignore[arg-type]
+    assert "Zq7Kv2mW9x" not in f"{caught.value.message} {caught.value.hint}"
+
+
+def test_a_scenario_comes_to_a_cluster_with_its_limits() -> None:
+    limited = Scenario(
+        name="a", engine="ray", memory_per_node="1GiB", network_per_node="1Gbit/s", latency_per_node="1ms"
+    )
+    assert limited.cluster(2, 0.5).limits == NodeLimits(
+        cpus=0.5, memory_bytes=1 << 30, network_bits_per_s=10**9, network_latency_s=0.001
+    )
+    assert Scenario(name="a", engine="ray", cpus_per_node=0.25).cluster(1, 0.5).limits == NodeLimits(cpus=0.25)
+    assert Scenario(name="a", engine="ray", address="auto").cluster(1, 0.5).limits == NodeLimits()

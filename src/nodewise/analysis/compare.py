@@ -9,11 +9,15 @@ from statistics import median
 from typing import Any
 
 from nodewise.analysis import ratios
+from nodewise.analysis.limiter import what_limits
+from nodewise.analysis.time_split import split_time
+from nodewise.analysis.usage_lines import usage_lines
 from nodewise.analysis.verdict import write_verdict
 from nodewise.core.errors import UnknownNameError
 from nodewise.specs.results import ComparisonResult, EpochResult, ScenarioResult, StageResult
 from nodewise.specs.run import RunRecord, StageRecord, TaskRecord
 from nodewise.specs.scenario import Scenario
+from nodewise.specs.usage import UsageSample
 
 __all__ = ["compare_scenarios", "summarise_scenario"]
 
@@ -25,16 +29,19 @@ def summarise_scenario(
     *,
     price_usd_per_hour: Decimal | None,
     price_note: str,
+    usage: Mapping[str, Sequence[UsageSample]] | None = None,
 ) -> ScenarioResult:
     """Medians and ranges over the finished runs of one scenario.
 
     cost = nodes x price x median of the billed hours; a stage's cost is its share of these hours. Counts (records,
-    tasks, skipped images) and the epochs are those of the last run, retries the sum over all runs.
+    tasks, skipped images) and the epochs are those of the last run, retries the sum over all runs. Where the nodes'
+    time went, and what limited it, is told of the run with the median time (of two, the shorter).
 
     Args:
         runs: At least one, each with its ``cluster_s``; in order of time.
         tasks: Task records by run id; a run without any counts as zero CPU seconds.
         price_usd_per_hour: Of one node, fees included; None leaves every cost unknown.
+        usage: What the nodes used over time, by run id.
 
     Raises:
         ValueError: No runs, or one whose cluster was not timed.
@@ -49,6 +56,7 @@ def summarise_scenario(
     result = last.result or {}
     prepared: Mapping[str, Any] = result.get("prepare") or {}
     trained: Mapping[str, Any] = result.get("train") or {}
+    typical = sorted(runs, key=_billed_s)[(len(runs) - 1) // 2]
     return ScenarioResult(
         name=scenario.name,
         engine=scenario.engine,
@@ -77,6 +85,8 @@ def summarise_scenario(
         run_ids=tuple(run.run_id for run in runs),
         tags=dict(scenario.tags),
         epochs=tuple(_epoch(epoch) for epoch in trained.get("epochs", ())),
+        emulation_tier=None if last.emulation_tier is None else last.emulation_tier.value,
+        **_where_the_time_went(typical, tasks.get(typical.run_id, ()), (usage or {}).get(typical.run_id, ())),
     )
 
 
@@ -122,6 +132,39 @@ def compare_scenarios(
         report_path=report_path,
     )
     return dataclasses.replace(comparison, verdict=write_verdict(comparison, wanted_baseline=baseline))
+
+
+def _where_the_time_went(run: RunRecord, tasks: Sequence[TaskRecord], usage: Sequence[UsageSample]) -> dict[str, Any]:
+    """The fields of a scenario's result that tell it; none if nothing was recorded to tell it from."""
+    if not tasks and not usage:
+        return {}
+    cluster, cluster_s = run.cluster, _billed_s(run)
+    split = split_time(
+        run.stages,
+        tasks,
+        usage,
+        nodes=cluster.nodes,
+        slots_per_node=cluster.cores_per_node,
+        limits=cluster.limits,
+        cluster_s=cluster_s,
+        start_up_s=run.start_up_s or 0.0,
+    )
+    limit = what_limits(
+        split,
+        run.stages,
+        tasks,
+        usage,
+        slots_per_node=cluster.cores_per_node,
+        limits=cluster.limits,
+        cluster_s=cluster_s,
+    )
+    return {
+        "time_split": split.total.shares(),
+        "ideal_seconds": split.ideal_s,
+        "limited_by": limit.kind.value,
+        "limit_sentence": limit.sentence,
+        "usage": usage_lines(run, tasks, usage),
+    }
 
 
 def _summarise_stage(

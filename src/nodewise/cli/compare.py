@@ -19,6 +19,11 @@ ReportOption = Annotated[
 ]
 
 
+PreflightOption = Annotated[
+    bool, typer.Option("--preflight/--no-preflight", help="Look for what would fail before anything is started.")
+]
+
+
 def compare(
     file: Annotated[str, typer.Argument(help="YAML file with data set, jobs and scenarios; see examples/.")],
     source: Annotated[
@@ -29,6 +34,7 @@ def compare(
         typer.Option(help="Runs per scenario: median and spread from two on; by default what the file says."),
     ] = None,
     report: ReportOption = None,
+    preflight: PreflightOption = True,
     workspace: WorkspaceOption = None,
     json: JsonOption = None,
     _debug: DebugOption = False,
@@ -37,12 +43,22 @@ def compare(
 
     Time, cost, speedup and accuracy are put side by side, here and in an HTML report.
     """
-    _run("compare", file, source=source, repeat=repeat, report=report, workspace=workspace, json=json)
+    _run(
+        "compare",
+        file,
+        source=source,
+        repeat=repeat,
+        report=report,
+        preflight=preflight,
+        workspace=workspace,
+        json=json,
+    )
 
 
 def demo(
     repeat: Annotated[int, typer.Option(help="Runs per scenario: median and spread from two on.")] = 1,
     report: ReportOption = None,
+    preflight: PreflightOption = True,
     workspace: WorkspaceOption = None,
     json: JsonOption = None,
     _debug: DebugOption = False,
@@ -53,7 +69,16 @@ def demo(
     emulated on this machine; neither a network nor an account is needed.
     """
     with as_file(files("nodewise").joinpath("demo.yaml")) as file:
-        _run("demo", str(file), source=None, repeat=repeat, report=report, workspace=workspace, json=json)
+        _run(
+            "demo",
+            str(file),
+            source=None,
+            repeat=repeat,
+            report=report,
+            preflight=preflight,
+            workspace=workspace,
+            json=json,
+        )
 
 
 def _run(
@@ -63,6 +88,7 @@ def _run(
     source: str | None,
     repeat: int | None,
     report: str | None,
+    preflight: bool,
     workspace: str | None,
     json: str | None,
 ) -> None:
@@ -71,7 +97,13 @@ def _run(
 
     with RichProgress() as progress:
         result = nodewise.compare(
-            file, source=source, repeat=repeat, report=report, workspace=workspace, progress=progress
+            file,
+            source=source,
+            repeat=repeat,
+            report=report,
+            preflight=preflight,
+            workspace=workspace,
+            progress=progress,
         )
     render_comparison(result, console(stderr=json == "-"))
     if not result.failed:

@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from nodewise.cli.options import DebugOption, JsonOption, WorkspaceOption
 from nodewise.cli.output import console, emit
-from nodewise.cli.place import (
-    AddressOption,
-    CoresOption,
-    EngineChoice,
-    EngineOption,
-    NodesOption,
-    NodeTypeOption,
-    PortOption,
-    TagOption,
-    place,
-)
+from nodewise.cli.place import placed
 from nodewise.cli.progress import RichProgress
 from nodewise.core.units import parse_bytes
 
@@ -73,6 +63,7 @@ class SplitChoice(StrEnum):
     ALL = "all"
 
 
+@placed
 def prepare(
     source: Annotated[
         str,
@@ -120,13 +111,8 @@ def prepare(
         bool, typer.Option("--strict", help="Fail on an image that cannot be decoded, instead of listing it.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the shards that DEST holds.")] = False,
-    engine: EngineOption = EngineChoice.LOCAL,
-    nodes: NodesOption = 1,
-    cores_per_node: CoresOption = None,
-    node_type: NodeTypeOption = None,
-    address: AddressOption = None,
-    port: PortOption = None,
-    tag: TagOption = None,
+    *,
+    place: dict[str, Any],
     workspace: WorkspaceOption = None,
     json: JsonOption = None,
     _debug: DebugOption = False,
@@ -160,12 +146,15 @@ def prepare(
             max_bad=max_bad,
             strict=strict,
             overwrite=overwrite,
-            **place(engine, nodes, cores_per_node, node_type, address, port, tag, workspace, progress),
+            workspace=workspace,
+            progress=progress,
+            **place,
         )
     emit("prepare", result, json)
     render_prepare(result, console(stderr=json == "-"))
 
 
+@placed
 def train(
     shards: Annotated[str, typer.Argument(help="Folder that nodewise prepare wrote.")],
     model: Annotated[
@@ -178,13 +167,8 @@ def train(
     output: Annotated[
         str | None, typer.Option("--output", "-o", help="File for the model; by default in the run's folder.")
     ] = None,
-    engine: EngineOption = EngineChoice.LOCAL,
-    nodes: NodesOption = 1,
-    cores_per_node: CoresOption = None,
-    node_type: NodeTypeOption = None,
-    address: AddressOption = None,
-    port: PortOption = None,
-    tag: TagOption = None,
+    *,
+    place: dict[str, Any],
     workspace: WorkspaceOption = None,
     json: JsonOption = None,
     _debug: DebugOption = False,
@@ -205,12 +189,15 @@ def train(
             learning_rate=learning_rate,
             seed=seed,
             output=output,
-            **place(engine, nodes, cores_per_node, node_type, address, port, tag, workspace, progress),
+            workspace=workspace,
+            progress=progress,
+            **place,
         )
     emit("train", result, json)
     render_train(result, console(stderr=json == "-"))
 
 
+@placed
 def score(
     shards: Annotated[str, typer.Argument(help="Folder that nodewise prepare wrote.")],
     model: Annotated[str, typer.Option(help="File that nodewise train wrote.")],
@@ -221,13 +208,8 @@ def score(
     output: Annotated[
         str | None, typer.Option("--output", "-o", help="Folder for the predictions; by default in the run's folder.")
     ] = None,
-    engine: EngineOption = EngineChoice.LOCAL,
-    nodes: NodesOption = 1,
-    cores_per_node: CoresOption = None,
-    node_type: NodeTypeOption = None,
-    address: AddressOption = None,
-    port: PortOption = None,
-    tag: TagOption = None,
+    *,
+    place: dict[str, Any],
     workspace: WorkspaceOption = None,
     json: JsonOption = None,
     _debug: DebugOption = False,
@@ -246,7 +228,9 @@ def score(
             split=split.value,
             batch_size=batch_size,
             output=output,
-            **place(engine, nodes, cores_per_node, node_type, address, port, tag, workspace, progress),
+            workspace=workspace,
+            progress=progress,
+            **place,
         )
     emit("score", result, json)
     render_score(result, console(stderr=json == "-"))

@@ -18,10 +18,25 @@ from typing import Annotated, Any
 import typer
 import typer.main
 
-from nodewise.cli import compare, data, datasets, jobs, nodes, runs, speedtest
+from nodewise.cli import (
+    clean,
+    clusters,
+    compare,
+    costs,
+    data,
+    datasets,
+    doctor,
+    eventlog,
+    jobs,
+    nodes,
+    run,
+    runs,
+    speedtest,
+)
 from nodewise.cli.options import DebugOption
 from nodewise.cli.output import emit_error, say
-from nodewise.core.errors import NodewiseError
+from nodewise.core.errors import NodewiseError, PreflightError
+from nodewise.core.secrets import redact, secret_values
 
 __all__ = ["app", "main"]
 
@@ -36,6 +51,12 @@ app.command(epilog="Example: nodewise score shards/ --model model.safetensors --
 app.command(epilog="Example: nodewise speedtest photos/ shards/ --reader nodewise --reader tf.data --cold")(
     speedtest.speedtest
 )
+app.command(epilog="Example: nodewise run --engine spark --nodes 2 -- python script.py --rows 1000")(run.run)
+app.command(epilog="Example: nodewise import-eventlog application_1751493828576_0001.zstd")(eventlog.import_eventlog)
+app.command(epilog="Example: nodewise doctor --json doctor.json")(doctor.doctor)
+app.command(epilog="Example: nodewise clean --runs --older-than 90d")(clean.clean)
+app.add_typer(clusters.app, name="clusters")
+app.add_typer(costs.app, name="costs")
 app.add_typer(nodes.app, name="nodes")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(data.app, name="data")
@@ -126,13 +147,17 @@ def _report(error: BaseException, command: Any, arguments: list[str]) -> int:
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     name = _name(command, arguments)
     exit_code, facts = _describe(error, name)
+    facts |= {key: _clean(text) for key, text in facts.items() if isinstance(text, str)}
     with suppress(OSError):
         if "--debug" in options:
             traceback.print_exception(error)
             print(getattr(error, "detail", ""), end="", file=sys.stderr)
-        say(f"error: {facts['message']}")
-        if facts["hint"]:
-            say(f"hint: {facts['hint']}")
+        if isinstance(error, PreflightError) and error.findings:
+            _say_findings(error)
+        else:
+            say(f"error: {facts['message']}")
+            if facts["hint"]:
+                say(f"hint: {facts['hint']}")
     try:
         emit_error(name, facts, _json_path(options))
         sys.stdout.flush()
@@ -140,6 +165,18 @@ def _report(error: BaseException, command: Any, arguments: list[str]) -> int:
         if str(failure) != facts["message"]:
             say(f"error: {failure}")
     return exit_code
+
+
+def _clean(text: str) -> str:
+    return redact(text, known=secret_values(os.environ))
+
+
+def _say_findings(error: PreflightError) -> None:
+    say(f"error: {error.headline}")
+    for finding in error.findings:
+        say(_clean(f"{finding.level}: {finding.text}"))
+        if finding.remedy:
+            say(f"hint: {finding.remedy}")
 
 
 def _describe(error: BaseException, command: str) -> tuple[int, dict[str, str | None]]:

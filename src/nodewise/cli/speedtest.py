@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from nodewise.cli.options import DebugOption, JsonOption, WorkspaceOption
 from nodewise.cli.output import console, emit
-from nodewise.cli.place import (
-    AddressOption,
-    CoresOption,
-    EngineChoice,
-    EngineOption,
-    NodesOption,
-    NodeTypeOption,
-    PortOption,
-    TagOption,
-    place,
-)
+from nodewise.cli.place import placed
 from nodewise.cli.progress import RichProgress
 
 __all__ = ["speedtest"]
 
 
+@placed
 def speedtest(
     data: Annotated[
         list[str], typer.Argument(help="Folders of image files or shards, archives, or names of data sets.")
@@ -56,13 +47,8 @@ def speedtest(
         str | None,
         typer.Option("--output", "-o", metavar="FILE", help="For the HTML report; by default in the workspace."),
     ] = None,
-    engine: EngineOption = EngineChoice.LOCAL,
-    nodes: NodesOption = 1,
-    cores_per_node: CoresOption = None,
-    node_type: NodeTypeOption = None,
-    address: AddressOption = None,
-    port: PortOption = None,
-    tag: TagOption = None,
+    *,
+    place: dict[str, Any],
     workspace: WorkspaceOption = None,
     json: JsonOption = None,
     _debug: DebugOption = False,
@@ -86,7 +72,9 @@ def speedtest(
             cache=cache,
             seed=seed,
             report=output,
-            **place(engine, nodes, cores_per_node, node_type, address, port, tag, workspace, progress),
+            workspace=workspace,
+            progress=progress,
+            **place,
         )
     emit("speedtest", result, json)
     render_speedtest(result, console(stderr=json == "-"))

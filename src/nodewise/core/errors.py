@@ -6,14 +6,20 @@
     |  |- SpecError                        a YAML file or an option that does not fit
     |  |- SourceError                      a data set that is missing, empty or has an empty class
     |  |- UnsafeFileError                  a file that tries more than a file of its kind may
-    |  `- FolderInUseError                 another run writes into the folder
+    |  |- ClusterStateError                a cluster is not in a state for what is asked of it
+    |  |- FolderInUseError                 another run writes into the folder
+    |  |- BudgetExceededError              a tag's budget is used up
+    |  `- PreflightError                   what would fail, found before anything was started
     |- MissingDependencyError              Java or an optional package is not on this machine
+    |- LibraryError                        the libraries of a cluster cannot be installed
     |- PortInUseError
     |- DownloadError
     |- CorruptFileError                    a record, manifest or model file that does not hold what it should
     |- DiskFullError                       a file system has no space left
+    |- ClusterLostError                    a cluster's processes ended by themselves
     |- LeaseLostError                      another run took over what this one was writing
     |- JobFailedError                      code that ran inside a task raised
+    |  `- ProgramFailedError               a program that a user had run failed
     `- WorkerLostError                     a worker died and retries did not help
 
 Exit status 2 means that the request was refused before a run was begun. What goes wrong in a run is 1, and the run is
@@ -24,13 +30,18 @@ Every class survives ``pickle``, because errors cross process boundaries.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
+from nodewise.core.findings import Finding
 from nodewise.core.units import format_bytes
 
 __all__ = [
+    "BudgetExceededError",
+    "ClusterLostError",
+    "ClusterStateError",
     "CorruptFileError",
     "DiskFullError",
     "DownloadError",
@@ -38,14 +49,18 @@ __all__ = [
     "InputError",
     "JobFailedError",
     "LeaseLostError",
+    "LibraryError",
     "MissingDependencyError",
     "NodewiseError",
     "PortInUseError",
+    "PreflightError",
+    "ProgramFailedError",
     "SourceError",
     "SpecError",
     "UnknownNameError",
     "UnsafeFileError",
     "WorkerLostError",
+    "error_from_json",
 ]
 
 
@@ -135,11 +150,68 @@ class FolderInUseError(InputError):
         self.holder = holder
 
 
+class ClusterStateError(InputError):
+    """A cluster is not in a state for what is asked of it: it is down, in use, or being started by somebody else."""
+
+    code = "cluster_state"
+    http_status = 409
+
+
+class ClusterLostError(NodewiseError):
+    """A cluster's processes ended by themselves; the message has the last lines of their log."""
+
+    code = "cluster_lost"
+    http_status = 502
+
+
+class BudgetExceededError(InputError):
+    """The budget of a tag is used up, or what is asked for would use it up; the message names tag, spent and limit."""
+
+    code = "budget_exceeded"
+    http_status = 402
+
+
+class PreflightError(InputError):
+    """What would fail, found before anything was started: ``findings`` has all of it, warnings too, with remedies."""
+
+    code = "preflight"
+    http_status = 422
+    findings: tuple[Finding, ...] = ()
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        errors = [finding for finding in findings if finding.level == "error"]
+        problems = "1 problem" if len(errors) == 1 else f"{len(errors)} problems"
+        super().__init__(
+            f"{problems} found before anything was started: {'; '.join(finding.text for finding in errors)}",
+            hint="; ".join(filter(None, (finding.remedy for finding in errors))) or None,
+        )
+        self.findings = tuple(findings)
+
+    @property
+    def headline(self) -> str:
+        """The message without what was found."""
+        return self.message.partition(":")[0]
+
+    def to_json(self) -> dict[str, Any]:
+        """With ``findings``: level, what, detail and remedy of each."""
+        return {**super().to_json(), "findings": [asdict(finding) for finding in self.findings]}
+
+
 class MissingDependencyError(NodewiseError):
     """Java or an optional package is not on this machine; the hint says what to install."""
 
     code = "missing_dependency"
     http_status = 501
+
+
+class LibraryError(NodewiseError):
+    """The libraries of a cluster cannot be installed: ``detail`` has the last lines of pip, without secrets."""
+
+    code = "libraries"
+
+    def __init__(self, message: str, *, detail: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.detail = detail
 
 
 class PortInUseError(NodewiseError):
@@ -217,7 +289,28 @@ class JobFailedError(NodewiseError):
         self.detail = detail
 
 
+class ProgramFailedError(JobFailedError):
+    """A program of the user's failed: ``result`` is what is known of it, its exit status and its logs included."""
+
+    code = "program_failed"
+
+    def __init__(self, message: str, result: Any, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.result = result
+
+
 class WorkerLostError(NodewiseError):
     """A worker died and retries did not help."""
 
     code = "worker_lost"
+
+
+def error_from_json(facts: dict[str, str | None]) -> NodewiseError:
+    """The error that another process told with :meth:`NodewiseError.to_json`: its class, message and hint."""
+    known, waiting = {}, [NodewiseError]
+    while waiting:
+        cls = waiting.pop()
+        known[cls.code] = cls
+        waiting += cls.__subclasses__()
+    state = {"message": facts.get("message") or "unknown error", "hint": facts.get("hint")}
+    return _rebuild(known.get(str(facts.get("code")), NodewiseError), state)

@@ -17,9 +17,12 @@ from nodewise.core.errors import JobFailedError
 from nodewise.core.files import write_atomic
 from nodewise.engines.attempts import Attempts, first_failure, has_lost_member
 from nodewise.engines.base import GangFunction, TaskFunction, TaskResult
-from nodewise.engines.worker import NODE_VARIABLE, exit_with_parent, run_metered, warm_up
+from nodewise.engines.worker import exit_with_parent, run_metered, warm_up
+from nodewise.isolation.places import enter
+from nodewise.specs.access import ClusterAccess
 from nodewise.specs.cluster import ClusterSpec
 from nodewise.specs.gang import GangContext
+from nodewise.specs.place import NODE_VARIABLE, NodePlace
 
 __all__ = ["LocalEngine"]
 
@@ -31,7 +34,7 @@ would find no node left to be on."""
 
 
 class LocalEngine:
-    """A node is a group of ``cores_per_node`` processes; a gang has one process per node.
+    """A node is a group of ``cores_per_node`` processes, in the node's place; a gang has one process per node.
 
     loky, not :mod:`concurrent.futures`: its workers need no ``if __name__ == "__main__"`` in the user's script and it
     takes functions that only cloudpickle can carry.
@@ -39,12 +42,14 @@ class LocalEngine:
 
     name = "local"
 
-    def __init__(self, cluster: ClusterSpec) -> None:
+    def __init__(self, cluster: ClusterSpec, access: ClusterAccess | None = None) -> None:
         self._cluster = cluster
+        own = tuple(NodePlace(name=f"node-{number}", host="127.0.0.1") for number in range(cluster.nodes))
+        self._places = access.places if access is not None else own
         self._pool: Any = None
 
     def start(self, modules: Sequence[str] = ()) -> None:
-        self._pool = self._new_pool(self._cluster.slots, self._cluster.cores_per_node)
+        self._pool = self._new_pool(self._slots)
         # Should one process get two of these tasks, the other one imports with its first real task.
         wait([self._pool.submit(warm_up, modules, LINGER_S) for _ in range(self._cluster.slots)])
 
@@ -95,12 +100,10 @@ class LocalEngine:
         while True:
             retries = attempts.retries(0)
             folder = Path(tempfile.mkdtemp(prefix="nodewise-gang-"))
-            pool = self._new_pool(self._cluster.nodes, 1, threads=self._cluster.cores_per_node)
+            pool = self._new_pool([None] * self._cluster.nodes, threads=self._cluster.cores_per_node)
             try:
-                members = [
-                    pool.submit(_run_member, function, payload, stage, _LocalGang(rank, self._cluster, folder), retries)
-                    for rank in range(self._cluster.nodes)
-                ]
+                gangs = [_LocalGang(rank, self._cluster, place, folder) for rank, place in enumerate(self._places)]
+                members = [pool.submit(_run_member, function, payload, stage, gang, retries) for gang in gangs]
                 results = self._await_gang(members)
             finally:
                 pool.shutdown(wait=True, kill_workers=True)
@@ -130,20 +133,26 @@ class LocalEngine:
 
     def _restart_pool(self) -> None:
         self._pool.shutdown(wait=True, kill_workers=True)
-        self._pool = self._new_pool(self._cluster.slots, self._cluster.cores_per_node)
+        self._pool = self._new_pool(self._slots)
+
+    @property
+    def _slots(self) -> list[NodePlace | None]:
+        """The place of every worker process."""
+        return [place for place in self._places for _ in range(self._cluster.cores_per_node)]
 
     @staticmethod
-    def _new_pool(workers: int, workers_per_node: int, threads: int = 1) -> Any:
+    def _new_pool(slots: Sequence[NodePlace | None], threads: int = 1) -> Any:
+        """A process for each slot, in its place; None: one that will be told later where to go."""
         from loky import ProcessPoolExecutor
         from loky.backend import get_context
 
-        slots = get_context("loky").SimpleQueue()
-        for slot in range(workers):
-            slots.put(f"node-{slot // workers_per_node}")
+        queue = get_context("loky").SimpleQueue()
+        for slot in slots:
+            queue.put(slot)
         return ProcessPoolExecutor(
-            max_workers=workers,
+            max_workers=len(slots),
             initializer=_enter_node,
-            initargs=(slots, os.getpid()),
+            initargs=(queue, os.getpid()),
             env={"OMP_NUM_THREADS": str(threads), "LOKY_MAX_MEMORY_LEAK_SIZE": NO_LIMIT},
         )
 
@@ -152,7 +161,14 @@ def _enter_node(slots: Any, parent: int) -> None:
     # Ctrl-C reaches the whole process group; the driver alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     exit_with_parent(parent)
-    os.environ[NODE_VARIABLE] = slots.get()
+    place = slots.get()
+    if place is not None:
+        _enter(place)
+
+
+def _enter(place: NodePlace) -> None:
+    os.environ[NODE_VARIABLE] = place.name
+    enter(place)
 
 
 def _run_task(function: TaskFunction, partition: Any, stage: str, index: int, retries: int) -> TaskResult:
@@ -162,6 +178,7 @@ def _run_task(function: TaskFunction, partition: Any, stage: str, index: int, re
 
 
 def _run_member(function: GangFunction, payload: Any, stage: str, gang: _LocalGang, retries: int) -> TaskResult:
+    _enter(gang.place)
     # A member that waits here keeps its process, so that no process becomes two members.
     gang.all_gather("here")
     return run_metered(
@@ -180,11 +197,12 @@ def _worker_died(future: Future[TaskResult]) -> bool:
 class _LocalGang(GangContext):
     """Members meet through files in a folder of this machine."""
 
-    def __init__(self, rank: int, cluster: ClusterSpec, folder: Path) -> None:
+    def __init__(self, rank: int, cluster: ClusterSpec, place: NodePlace, folder: Path) -> None:
         self.rank = rank
+        self.place = place
         self.world_size = cluster.nodes
         self.threads = cluster.cores_per_node
-        self.host = "127.0.0.1"
+        self.host = place.host
         self._folder = folder
         self._round = 0
 

@@ -1,62 +1,52 @@
-"""Engine ``ray``: Ray tasks on nodes emulated on this machine, or on any Ray cluster."""
+"""Engine ``ray``: Ray tasks on an emulated or any other Ray cluster."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
-import secrets
-import shutil
-import tempfile
+import sys
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from nodewise.core.errors import MissingDependencyError, NodewiseError
 from nodewise.engines.attempts import Attempts, first_failure, has_lost_member
 from nodewise.engines.base import GangFunction, TaskFunction, TaskResult
-from nodewise.engines.daemons import require_free_port
 from nodewise.engines.worker import run_metered, warm_up
+from nodewise.specs.access import ClusterAccess
 from nodewise.specs.cluster import ClusterSpec
 from nodewise.specs.gang import GangContext
+from nodewise.specs.place import NODE_VARIABLE
 
 __all__ = ["RayEngine"]
 
-HOST = "127.0.0.2"
-"""A loopback address that Ray does not take for "localhost", which it would replace by the machine's public one."""
-OBJECT_STORE_BYTES = 80 * 2**20
-"""Per emulated node; the jobs move file names and counts, and Ray asks for at least 75 MiB."""
 NODE_TIMEOUT_S = 120.0
 
 
 class RayEngine:
-    """Every emulated node is a raylet of its own (``ray.cluster_utils.Cluster``), known by a loopback address.
-
-    Some of Ray's servers listen on every address of the machine, which no setting changes; none answers without the
-    token.
-    """
+    """Ray tasks on a cluster that is up: an emulated one, or any other."""
 
     name = "ray"
 
-    def __init__(self, cluster: ClusterSpec) -> None:
+    def __init__(self, cluster: ClusterSpec, access: ClusterAccess | None = None) -> None:
         self._cluster = cluster
-        self._emulation: Any = None
-        self._folder: Path | None = None
+        self._access = access
         self._environment_before: dict[str, str] | None = None
-        self._node_names: dict[str, str] = {}
         self._connected = False
         self._speak_again: Callable[[], None] = lambda: None
 
     def start(self, modules: Sequence[str] = ()) -> None:
-        ray = _import_ray(emulated=self._cluster.emulated)
-        require_free_port(HOST, self._cluster.port)
         address = self._cluster.address
-        if address is None:
-            address = self._start_nodes()
+        options: dict[str, Any] = {}
+        if self._access is not None:
+            self._environment_before = dict(os.environ)
+            os.environ.update(self._access.environment)
+            address = self._access.address
+            options["_node_ip_address"] = self._access.driver_host
+        ray = _import_ray()
         try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise NodewiseError(
                 f"no Ray cluster answers at {address}: {str(error).splitlines()[0]}",
@@ -66,39 +56,13 @@ class RayEngine:
         self._speak_again = _silence()
         # One task in every slot, so that each node has its workers before the first job is timed.
         touch = ray.remote(num_cpus=1, scheduling_strategy="SPREAD")(warm_up)
-        ray.get([touch.remote(modules) for _ in range(self._cluster.slots)], timeout=NODE_TIMEOUT_S)
+        ray.get([touch.remote(modules) for _ in range(self._slots_now())], timeout=NODE_TIMEOUT_S)
 
-    def _start_nodes(self) -> str:
-        from ray.cluster_utils import Cluster
-
-        self._environment_before = dict(os.environ)
-        self._folder = _short_folder()
-        sessions = self._folder / "ray"
-        sessions.mkdir()
-        os.environ |= {
-            "OMP_NUM_THREADS": str(self._cluster.cores_per_node),
-            "RAY_AUTH_MODE": _driver_auth_mode(),
-            # Else the address of this cluster would become the machine's "current" one, also after its end.
-            "RAY_TMPDIR": str(self._folder),
-            "RAY_USAGE_STATS_ENABLED": "0",
-        }
-        node = {
-            "node_ip_address": HOST,
-            "num_cpus": self._cluster.cores_per_node,
-            "object_store_memory": OBJECT_STORE_BYTES,
-        }
-        head = {"include_dashboard": False, "temp_dir": str(sessions)}
-        if self._cluster.port is not None:
-            head["gcs_server_port"] = self._cluster.port
-        logging.getLogger("ray").setLevel(logging.ERROR)
-        self._emulation = Cluster(shutdown_at_exit=True)
-        nodes = [self._emulation.add_node(**node, **head)]
-        # The raylets start side by side; waiting for one before the next would add up.
-        nodes += [self._emulation.add_node(wait=False, **node) for _ in range(1, self._cluster.nodes)]
-        self._emulation.wait_for_nodes(timeout=NODE_TIMEOUT_S)
-        self._node_names = {node.node_id: f"node-{number}" for number, node in enumerate(nodes)}
-        address: str = self._emulation.address
-        return address
+    def _slots_now(self) -> int:
+        # More at once than there are nodes would have an autoscaler add some before there is any work.
+        if self._access is None or not self._access.is_autoscaled:
+            return self._cluster.slots
+        return len(self._access.places) * self._cluster.cores_per_node
 
     def map(self, stage: str, function: TaskFunction, partitions: Sequence[Any]) -> Generator[TaskResult]:
         import ray
@@ -180,7 +144,7 @@ class RayEngine:
                 ray.cancel(reference, force=True)
 
     def _result_of(self, reference: Any) -> TaskResult | None:
-        """What a task returned, under its node's name; None if its process died."""
+        """What a task returned; None if its process died."""
         import ray
         from ray.exceptions import NodeDiedError, OutOfMemoryError, WorkerCrashedError
 
@@ -188,8 +152,7 @@ class RayEngine:
             result: TaskResult = ray.get(reference)
         except (NodeDiedError, OutOfMemoryError, WorkerCrashedError):
             return None
-        node = self._node_names.get(result.record.node, result.record.node)
-        return replace(result, record=replace(result.record, node=node))
+        return result
 
     def stop(self) -> None:
         if self._connected:
@@ -198,34 +161,25 @@ class RayEngine:
             ray.shutdown()
             self._speak_again()
             self._connected = False
-        if self._emulation is not None:
-            self._emulation.shutdown()
-            self._emulation = None
         if self._environment_before is not None:
             os.environ.clear()
             os.environ.update(self._environment_before)
             self._environment_before = None
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
 
 
-def _import_ray(*, emulated: bool) -> Any:
-    """Import Ray; for a cluster of our own with a token, which Ray reads from the environment when it is imported."""
-    if emulated:
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+def _import_ray() -> Any:
+    """Import Ray, and have it look anew at how this cluster authenticates, if another one was used before."""
+    known = "ray" in sys.modules
     try:
         import ray
     except ImportError:
         raise MissingDependencyError("engine 'ray' needs the package ray", hint="pip install 'nodewise[ray]'") from None
+    if known:
+        from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
+
+        Config.initialize("")
+        AuthenticationTokenLoader.instance().reset_cache()
     return ray
-
-
-def _short_folder() -> Path:
-    # Unix sockets some 65 characters down in it may have paths of 107 bytes at most.
-    usual = tempfile.gettempdir()
-    return Path(tempfile.mkdtemp(prefix="nw-ray-", dir=usual if len(usual) <= 24 else "/tmp"))  # noqa: S108
 
 
 def _silence() -> Callable[[], None]:
@@ -241,14 +195,9 @@ def _silence() -> Callable[[], None]:
     return lambda: setattr(worker, name, before)
 
 
-def _driver_auth_mode() -> str:
-    # A program that imported Ray before it called nodewise has settled this for its process; the nodes must agree.
-    from ray._raylet import AuthenticationMode, get_authentication_mode  # type: ignore[attr-defined]
-
-    return "token" if get_authentication_mode() == AuthenticationMode.TOKEN else "disabled"
-
-
 def _node() -> str:
+    if NODE_VARIABLE in os.environ:
+        return os.environ[NODE_VARIABLE]
     import ray
 
     node: str = ray.get_runtime_context().get_node_id()

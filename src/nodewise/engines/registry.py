@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from nodewise.core.errors import UnknownNameError
+from nodewise.specs.access import ClusterAccess
 from nodewise.specs.cluster import ClusterSpec
 
 if TYPE_CHECKING:
@@ -20,8 +21,11 @@ ENGINES = {
 }
 
 
-def create_engine(cluster: ClusterSpec) -> Engine:
+def create_engine(cluster: ClusterSpec, access: ClusterAccess | None = None) -> Engine:
     """The engine for a cluster; nothing is started.
+
+    Args:
+        access: Of an emulated cluster that is up; None: the cluster's address, or this process's own workers.
 
     Raises:
         UnknownNameError: No engine has that name.
@@ -29,5 +33,5 @@ def create_engine(cluster: ClusterSpec) -> Engine:
     if cluster.engine not in ENGINES:
         raise UnknownNameError("engine", cluster.engine, ENGINES)
     module, _, name = ENGINES[cluster.engine].partition(":")
-    engine: Engine = getattr(import_module(module), name)(cluster)
+    engine: Engine = getattr(import_module(module), name)(cluster, access)
     return engine

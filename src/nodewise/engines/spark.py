@@ -1,14 +1,12 @@
-"""Engine ``spark``: pyspark against a local master, a standalone cluster emulated on this machine, or any master."""
+"""Engine ``spark``: an application of pyspark against a local, an emulated or any other master."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import re
-import secrets
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -19,24 +17,23 @@ from typing import Any
 
 import psutil
 
-from nodewise.core.errors import MissingDependencyError, NodewiseError
+from nodewise.core.errors import InputError, MissingDependencyError, NodewiseError
+from nodewise.core.java import require_java
 from nodewise.engines.attempts import Attempts, first_failure, has_lost_member
 from nodewise.engines.base import MAX_TASK_FAILURES, GangFunction, TaskFunction, TaskResult
-from nodewise.engines.daemons import Daemons, end_processes, require_free_port, wait_for_text
 from nodewise.engines.spark_stage import POLL_S, ListParam, SparkJob, SparkStage, node_name
-from nodewise.engines.worker import NODE_VARIABLE, run_metered, warm_up
+from nodewise.engines.worker import run_metered, warm_up
+from nodewise.specs.access import ClusterAccess
 from nodewise.specs.cluster import ClusterSpec
 from nodewise.specs.gang import GangContext
+from nodewise.specs.place import NODE_VARIABLE
 
-__all__ = ["SparkEngine", "require_java"]
+__all__ = ["SparkEngine"]
 
-MIN_JAVA = 17
 HOST = "127.0.0.1"
 START_TIMEOUT_S = 120.0
+GRACE_S = 5.0
 
-# Nodes are JVMs that only hand work to Python: a small heap and the client compiler start in half the time.
-DAEMON_JAVA = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Xshare:auto"
-EXECUTOR_JAVA = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Xshare:auto"
 DRIVER_JAVA = "-XX:+UseSerialGC -XX:-UsePerfData -Xshare:auto"
 
 LOG_CONFIG = """\
@@ -47,24 +44,21 @@ appender.console.name = console
 appender.console.target = SYSTEM_ERR
 appender.console.layout.type = PatternLayout
 appender.console.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n%ex
-logger.master.name = org.apache.spark.deploy.master
-logger.master.level = info
 """
 
 
 class SparkEngine:
-    """One node is ``local[cores]``; several are a standalone master and one worker process per node, on loopback.
+    """A Spark application on an emulated cluster, on any other one, or, one node without limits, on ``local[cores]``.
 
-    The emulated cluster asks for a secret (``spark.authenticate``) that stands only in files that the user alone may
-    read. The driver's JVM is ended with the engine, so that the next one starts as cold as this one did.
+    The driver's JVM is ended with the engine, so that the next one starts as cold as this one did.
     """
 
     name = "spark"
 
-    def __init__(self, cluster: ClusterSpec) -> None:
+    def __init__(self, cluster: ClusterSpec, access: ClusterAccess | None = None) -> None:
         self._cluster = cluster
+        self._access = access
         self._folder: Path | None = None
-        self._daemons: Daemons | None = None
         self._gateway: Any = None
         self._context: Any = None
 
@@ -76,21 +70,26 @@ class SparkEngine:
             raise MissingDependencyError(
                 "engine 'spark' needs the package pyspark", hint="pip install 'nodewise[spark]'"
             ) from None
-        require_free_port(HOST, self._cluster.port)
         self._folder = Path(tempfile.mkdtemp(prefix="nodewise-spark-"))
-        environment = self._write_configuration(self._folder, Path(pyspark.__file__).parent)
-        master = self._cluster.address
-        if master is None and self._cluster.nodes > 1:
-            master = self._start_cluster(self._folder, environment)
-        elif master is None or master.startswith("local"):
-            environment[NODE_VARIABLE] = "node-0"
-            master = _local_master(master or f"local[{self._cluster.cores_per_node}]")
-        self._context = self._connect(self._folder, master, environment)
+        environment = {"PYSPARK_PYTHON": sys.executable, "SPARK_HOME": str(Path(pyspark.__file__).parent)}
+        master = self._cluster.address or f"local[{self._cluster.cores_per_node}]"
+        if self._access is not None:
+            environment |= self._access.environment
+            master = str(self._access.address)
+        elif master.startswith("local"):
+            environment |= self._local_environment(self._folder)
+        settings = self._settings()
+        self._context = self._connect(self._folder, _with_attempts(master), settings, environment)
         # The first job waits until all nodes have registered, so this returns when the cluster is whole.
-        slots = self._cluster.slots
+        slots = self._slots_now()
         self._context.parallelize(range(slots), slots).foreach(lambda _slot: warm_up(modules))
 
-    def _write_configuration(self, folder: Path, home: Path) -> dict[str, str]:
+    def _slots_now(self) -> int:
+        if self._access is None or not self._access.is_autoscaled:
+            return self._cluster.slots
+        return len(self._access.places) * self._cluster.cores_per_node
+
+    def _settings(self) -> dict[str, str]:
         settings = {
             "spark.app.name": "nodewise",
             "spark.ui.enabled": "false",
@@ -98,60 +97,35 @@ class SparkEngine:
             "spark.task.maxFailures": str(MAX_TASK_FAILURES),
             "spark.driver.extraJavaOptions": DRIVER_JAVA,
         }
-        if self._cluster.emulated:
+        # On a cluster that autoscales there is no number of cores to wait for, and none not to exceed.
+        if self._access is not None and not self._access.is_autoscaled:
             settings |= {
-                "spark.authenticate": "true",
-                "spark.authenticate.secret": secrets.token_hex(32),
                 "spark.cores.max": str(self._cluster.slots),
-                "spark.driver.bindAddress": HOST,
-                "spark.driver.host": HOST,
-                "spark.executor.cores": str(self._cluster.cores_per_node),
-                "spark.executor.extraJavaOptions": EXECUTOR_JAVA,
-                "spark.executor.memory": "512m",
-                "spark.local.dir": str(folder / "local"),
-                "spark.master.rest.enabled": "false",
                 "spark.scheduler.maxRegisteredResourcesWaitingTime": f"{START_TIMEOUT_S:.0f}s",
                 "spark.scheduler.minRegisteredResourcesRatio": "1.0",
             }
-        defaults = folder / "spark-defaults.conf"
-        defaults.touch(mode=0o600)
-        defaults.write_text("".join(f"{key} {value}\n" for key, value in settings.items()))
+        return settings
+
+    def _local_environment(self, folder: Path) -> dict[str, str]:
+        """What ``local[...]`` reads before there is a context: where to write, and how little to log."""
         (folder / "log4j2.properties").write_text(LOG_CONFIG)
+        (folder / "spark-defaults.conf").write_text(f"spark.local.dir {folder / 'local'}\n")
         return {
+            NODE_VARIABLE: "node-0",
             "OMP_NUM_THREADS": str(self._cluster.cores_per_node),
-            "PYSPARK_PYTHON": sys.executable,
             "SPARK_CONF_DIR": str(folder),
-            "SPARK_DAEMON_JAVA_OPTS": DAEMON_JAVA,
-            "SPARK_DAEMON_MEMORY": "256m",
-            "SPARK_HOME": str(home),
-            **({"SPARK_LOCAL_IP": HOST} if self._cluster.emulated else {}),
+            "SPARK_LOCAL_IP": HOST,
         }
 
-    def _start_cluster(self, folder: Path, environment: dict[str, str]) -> str:
-        self._daemons = daemons = Daemons(folder)
-        launch = [
-            str(Path(environment["SPARK_HOME"]) / "bin" / "spark-class"),
-            "org.apache.spark.deploy.master.Master",
-        ]
-        common = ["--host", HOST, "--webui-port", "0", "--properties-file", str(folder / "spark-defaults.conf")]
-        inherited = {**os.environ, **environment}
-        daemons.start("master", [*launch, "--port", str(self._cluster.port or 0), *common], inherited)
-        url = wait_for_text(daemons.log_path("master"), rf"spark://{HOST}:\d+", daemons, START_TIMEOUT_S)
-        launch[1] = "org.apache.spark.deploy.worker.Worker"
-        for node in range(self._cluster.nodes):
-            name = f"node-{node}"
-            size = ["--cores", str(self._cluster.cores_per_node), "--memory", "1g", "--work-dir", str(folder / name)]
-            daemons.start(name, [*launch, *size, *common, url], {**inherited, NODE_VARIABLE: name})
-        return url
-
-    def _connect(self, folder: Path, master: str, environment: dict[str, str]) -> Any:
+    def _connect(self, folder: Path, master: str, settings: dict[str, str], environment: dict[str, str]) -> Any:
         from pyspark import SparkConf, SparkContext
         from pyspark.java_gateway import launch_gateway
 
         with _environment(environment), _own_ctrl_c(), (folder / "driver.log").open("wb") as log:
             try:
                 self._gateway = launch_gateway(popen_kwargs={"stdout": log, "stderr": log})
-                return SparkContext(conf=SparkConf().setMaster(master), gateway=self._gateway)
+                conf = SparkConf().setMaster(master).setAll(list(settings.items()))
+                return SparkContext(conf=conf, gateway=self._gateway)
             except NodewiseError:
                 raise
             except Exception as error:
@@ -168,6 +142,11 @@ class SparkEngine:
         return SparkStage(self._context, stage, function, partitions, persist=persist)
 
     def gang(self, stage: str, function: GangFunction, payload: Any) -> list[TaskResult]:
+        if self._access is not None and self._access.is_autoscaled:
+            raise InputError(
+                f"{stage} needs all nodes at once, which Spark does not do on a cluster that autoscales",
+                hint="run it on a cluster with a fixed number of workers, or with engine ray",
+            )
         nodes = self._cluster.nodes
         ranks = self._context.parallelize(range(nodes), nodes).barrier()
         attempts = Attempts(stage)
@@ -201,37 +180,15 @@ class SparkEngine:
         if self._gateway is not None:
             _end_gateway(self._gateway)
             self._gateway = None
-        if self._daemons is not None:
-            self._daemons.stop()
-            self._daemons = None
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
 
 
-def _local_master(master: str) -> str:
+def _with_attempts(master: str) -> str:
     """``local``, ``local[4]`` or ``local[*]`` with the number of attempts, which local mode reads from nowhere else."""
     threads = re.fullmatch(r"local(?:\[(\d+|\*)\])?", master)
     return f"local[{threads.group(1) or 1},{MAX_TASK_FAILURES}]" if threads else master
-
-
-def require_java() -> None:
-    """Check that Spark will find a Java that is new enough.
-
-    Raises:
-        MissingDependencyError: There is none, or it is too old; the hint names the package to install.
-    """
-    hint = f"install Java {MIN_JAVA} or later, such as the package openjdk-{MIN_JAVA}-jre-headless, or set JAVA_HOME"
-    home = os.environ.get("JAVA_HOME")
-    java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
-    if java is None or not os.access(java, os.X_OK):
-        place = f"JAVA_HOME is {home}, which has no bin/java" if home else "no java on the PATH"
-        raise MissingDependencyError(f"engine 'spark' needs Java {MIN_JAVA} or later: {place}", hint=hint)
-    shown = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
-    found = re.search(r'version "(?:1\.)?(\d+)', shown)
-    if found is None or int(found.group(1)) < MIN_JAVA:
-        version = found.group(1) if found else "of unknown version"
-        raise MissingDependencyError(f"engine 'spark' needs Java {MIN_JAVA} or later: {java} is {version}", hint=hint)
 
 
 def _run_member(
@@ -296,7 +253,17 @@ def _end_gateway(gateway: Any) -> None:
     if gateway.proc is not None:
         gateway.proc.stdin.close()
         with contextlib.suppress(psutil.NoSuchProcess):
-            end_processes([psutil.Process(gateway.proc.pid)])
+            _end(psutil.Process(gateway.proc.pid))
         gateway.proc.wait()
     SparkContext._gateway = None
     SparkContext._jvm = None
+
+
+def _end(process: psutil.Process) -> None:
+    """End a process and its children: first asked, then killed."""
+    family = [*process.children(recursive=True), process]
+    for ask in (psutil.Process.terminate, psutil.Process.kill):
+        for one in family:
+            with contextlib.suppress(psutil.Error):
+                ask(one)
+        _, family = psutil.wait_procs(family, timeout=GRACE_S)

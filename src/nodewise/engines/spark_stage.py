@@ -11,7 +11,8 @@ from typing import Any
 
 from nodewise.core.errors import NodewiseError, WorkerLostError
 from nodewise.engines.base import TaskFunction, TaskResult
-from nodewise.engines.worker import NODE_VARIABLE, run_metered
+from nodewise.engines.worker import run_metered
+from nodewise.specs.place import NODE_VARIABLE
 
 __all__ = ["POLL_S", "ListParam", "SparkJob", "SparkStage", "node_name"]
 

@@ -8,17 +8,17 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from nodewise.core.errors import JobFailedError, NodewiseError
 from nodewise.engines.base import TaskResult
 from nodewise.metering.meter import TaskMeter
 
-__all__ = ["NODE_VARIABLE", "exit_with_parent", "run_metered", "warm_up"]
-
-NODE_VARIABLE = "NODEWISE_NODE"
-"""Environment variable that names the emulated node to the processes on it."""
+__all__ = ["exit_with_parent", "run_metered", "warm_up"]
 
 
 def warm_up(modules: Sequence[str], linger_s: float = 0.1) -> None:
@@ -36,6 +36,7 @@ def run_metered(call: Callable[[TaskMeter], Any], *, stage: str, index: int, nod
     An exception becomes part of the result instead of leaving the worker: it would come again on every attempt, so the
     engine must not take it for a lost worker.
     """
+    _offer_to_kernel()
     meter = TaskMeter()
     value, error = None, None
     with meter:
@@ -47,6 +48,13 @@ def run_metered(call: Callable[[TaskMeter], Any], *, stage: str, index: int, nod
             error = _as_job_failure(raised, stage)
     record = meter.record(stage=stage, task=index, node=node, retries=retries)
     return TaskResult(index=index, value=value, record=record, error=error)
+
+
+@cache
+def _offer_to_kernel() -> None:
+    # At a node's memory limit the kernel shall end the task, which is repeated, and not the daemon that it runs under.
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def _as_job_failure(raised: Exception, stage: str) -> JobFailedError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -89,15 +90,16 @@ class PrepareTask:
 
     def _write(self, partition: Partition, meter: TaskMeter) -> Outcome:
         tally = _Tally([0] * self.num_classes)
-        shards = write_shards(
-            self.dest,
-            partition.split,
-            partition.index,
-            self._examples(partition, tally),
-            shard_format=self.shard_format,
-            max_bytes=self.shard_bytes,
-            before_commit=self.lease.check,
-        )
+        with ExitStack() as ending:
+            shards = write_shards(
+                self.dest,
+                partition.split,
+                partition.index,
+                self._examples(partition, tally, meter, ending),
+                shard_format=self.shard_format,
+                max_bytes=self.shard_bytes,
+                before_commit=self.lease.check,
+            )
         meter.count(
             records=sum(tally.counts),
             read_bytes=tally.read_bytes,
@@ -112,10 +114,11 @@ class PrepareTask:
             skipped=tuple(tally.skipped),
         )
 
-    def _examples(self, partition: Partition, tally: _Tally) -> Iterator[Example]:
+    def _examples(self, partition: Partition, tally: _Tally, meter: TaskMeter, ending: ExitStack) -> Iterator[Example]:
         for ref in partition.images:
             try:
-                data = read_image(self.root, ref)
+                with meter.reading():
+                    data = read_image(self.root, ref)
                 image, shape, is_raw = self.transform(data)
             except ChangedFileError as error:
                 raise ChangedFileError(ref.name, str(error)) from None
@@ -129,3 +132,5 @@ class PrepareTask:
             tally.counts[ref.label] += 1
             tally.shapes.add(shape[:2])
             yield Example(image, ref.label, shape if is_raw else None)
+        # The kernel has written what came before while images were worked on; for the rest the task waits.
+        ending.enter_context(meter.writing())

@@ -151,7 +151,7 @@ class ScoreTask:
             }
         )
         path = self.dest / f"part-{index:05d}.parquet"
-        with atomic_writer(path) as stream:
+        with meter.writing(), atomic_writer(path) as stream:
             pq.write_table(table, stream)
         meter.count(records=len(labels), written_bytes=path.stat().st_size)
         return ScoreOutcome(records=len(labels), right=int((labels == answers).sum()))

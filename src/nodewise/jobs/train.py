@@ -11,7 +11,7 @@ import math
 import os
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,6 +119,8 @@ def train_worker(payload: TrainPayload, meter: TaskMeter, gang: GangContext) -> 
 
 class _Trainer:
     def __init__(self, payload: TrainPayload, meter: TaskMeter, gang: GangContext) -> None:
+        # It would warn, on the user's terminal, that nobody knows a name for an emulated node's address.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         import torch
 
         from nodewise.training.models import build_model
@@ -127,6 +129,7 @@ class _Trainer:
         torch.set_num_threads(gang.threads)
         torch.manual_seed(payload.spec.seed)
         self._payload, self._meter, self._gang = payload, meter, gang
+        self._exchange = _Exchange(meter)
         self._spec = payload.spec
         self._shape = image_shape_of(payload.manifest, payload.folder)
         self._model = build_model(
@@ -148,6 +151,8 @@ class _Trainer:
         model = self._model
         if self._gang.world_size > 1:
             model = torch.nn.parallel.DistributedDataParallel(model)
+            # By a function without annotations: torch refuses those of modules that postpone them, as this one does.
+            model.register_comm_hook(self._exchange, lambda exchange, bucket: _average_gradients(exchange, bucket))  # noqa: PLW0108
         optimizer = torch.optim.Adam(model.parameters(), lr=self._spec.learning_rate)
         self._payload.epoch_log.unlink(missing_ok=True)
         epochs = []
@@ -178,6 +183,7 @@ class _Trainer:
             share = self._gang.world_size / len(batch) if len(mine) else 0.0
             optimizer.zero_grad()
             (losses * share).backward()  # type: ignore[no-untyped-call]
+            self._exchange.end()
             optimizer.step()
             if len(mine):
                 right = (logits.detach().argmax(1) == labels).sum()
@@ -230,7 +236,8 @@ class _Trainer:
         import torch.distributed as dist
 
         if self._gang.world_size > 1:
-            dist.all_reduce(values)
+            with self._meter.communicating():
+                dist.all_reduce(values)
         numbers: list[float] = values.tolist()
         return numbers
 
@@ -241,24 +248,55 @@ class _Trainer:
         info = ModelInfo(
             model=self._spec.model, classes=manifest.classes, image_shape=self._shape, transform=manifest.transform
         )
-        save_model(self._payload.model_path, self._model, info)
+        with self._meter.writing():
+            save_model(self._payload.model_path, self._model, info)
         self._meter.count(written_bytes=self._payload.model_path.stat().st_size)
+
+
+class _Exchange:
+    """Times the exchange of gradients: from when the last of them is ready until all workers' have come.
+
+    What is exchanged before that costs no time, since the network computes meanwhile.
+    """
+
+    def __init__(self, meter: TaskMeter) -> None:
+        self._meter = meter
+        self._running = ExitStack()
+
+    def begin(self) -> None:
+        """Some gradients are ready."""
+        self._running.close()
+        self._running.enter_context(self._meter.communicating())
+
+    def end(self) -> None:
+        """All have come."""
+        self._running.close()
+
+
+def _average_gradients(exchange: _Exchange, bucket: Any) -> Any:
+    """What DistributedDataParallel does by itself with a bucket of gradients, timed."""
+    import torch.distributed as dist
+
+    exchange.begin()
+    gradients = bucket.buffer().div_(dist.get_world_size())
+    return dist.all_reduce(gradients, async_op=True).get_future().then(lambda done: done.value()[0])
 
 
 @contextmanager
 def _process_group(gang: GangContext) -> Iterator[None]:
-    """Connect the workers with gloo, over loopback alone if that is where they are."""
+    """Connect the workers with gloo, over the network that they know each other by and no other."""
     if gang.world_size == 1:
         yield
         return
     import datetime
     import socket
-    import sys
 
     import torch.distributed as dist
 
-    if gang.host.startswith("127."):
-        os.environ["GLOO_SOCKET_IFNAME"] = "lo0" if sys.platform == "darwin" else "lo"
+    # Left alone, gloo takes the interface of whatever the machine's name resolves to, which may be another one.
+    interface = _interface_of(gang.host)
+    if interface is not None:
+        os.environ["GLOO_SOCKET_IFNAME"] = interface
     timeout = datetime.timedelta(seconds=COLLECTIVE_TIMEOUT_S)
     if gang.rank == 0:
         # torch would listen on every address of the machine; this one is only for the workers.
@@ -283,3 +321,15 @@ def _process_group(gang: GangContext) -> Iterator[None]:
         raise WorkerLostError(f"rank {gang.rank} lost the other workers: {str(error).splitlines()[0]}") from error
     finally:
         dist.destroy_process_group()
+
+
+def _interface_of(host: str) -> str | None:
+    """The network interface that has this address; None if it is a name, or none has."""
+    import psutil
+
+    # All of 127.0.0.0/8 is loopback's, whichever address of it the interface shows.
+    wanted = "127.0.0.1" if host.startswith("127.") else host
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(address.address == wanted for address in addresses):
+            return name
+    return None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from nodewise.metering.prices import databricks_usd_per_hour, find_node_type
+from nodewise.metering.pricing import Pricing, price_parts
 from nodewise.specs.cluster import ClusterSpec
 from nodewise.specs.scenario import DatabricksFee
 
@@ -25,8 +26,8 @@ class Price:
     note: str
 
 
-def price_cluster(cluster: ClusterSpec, fee: DatabricksFee | None = None) -> Price | None:
-    """The price of one node of the cluster, with the Databricks units where a fee is given.
+def price_cluster(cluster: ClusterSpec, pricing: Pricing | None = None) -> Price | None:
+    """The price of one node of the cluster, with the platform's fee where one applies.
 
     None where the cluster names no node type, or no public source gives a price: unknown is not zero.
 
@@ -36,17 +37,15 @@ def price_cluster(cluster: ClusterSpec, fee: DatabricksFee | None = None) -> Pri
     """
     if cluster.node_type is None:
         return None
-    node_type = find_node_type(cluster.node_type)
-    added, added_note = (Decimal(0), "") if fee is None else databricks_usd_per_hour(node_type.name, fee)
-    if node_type.price_usd_per_hour is None:
+    pricing = pricing or Pricing()
+    if isinstance(pricing.platform, DatabricksFee):
+        # A comparison that asks for a fee which nobody knows is refused; a ledger would note it as unknown.
+        databricks_usd_per_hour(find_node_type(cluster.node_type).name, pricing.platform)
+    parts = price_parts(cluster.node_type, pricing)
+    prices = [part.per_hour for part in parts if part.per_hour is not None]
+    if len(prices) < len(parts):
         return None
-    date = node_type.price_date or "no date given"
-    place = f"{node_type.cloud} {node_type.region}"
-    note = f"{node_type.name}: ${node_type.price_usd_per_hour}/h in {place}, list ({node_type.price_source}, {date})"
-    return Price(
-        usd_per_node_hour=node_type.price_usd_per_hour + added,
-        note=f"{note} + {added_note}" if added_note else note,
-    )
+    return Price(usd_per_node_hour=sum(prices, Decimal(0)), note=" + ".join(part.note for part in parts))
 
 
 def cost_usd(usd_per_node_hour: Decimal, num_nodes: int, billed_s: float) -> Decimal:

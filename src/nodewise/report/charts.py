@@ -14,10 +14,19 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from nodewise.core.units import format_duration
 from nodewise.report.labels import place_labels
 from nodewise.report.svg import chart_style, to_svg
-from nodewise.report.text import condition, percent, seconds_range, usd
+from nodewise.report.text import OTHER_STAGES, condition, long_stages, other_stages_s, percent, seconds_range, usd
 from nodewise.specs.results import ComparisonResult, EpochResult, ScenarioResult
 
-__all__ = ["Chart", "cost_chart", "time_chart", "training_chart"]
+__all__ = [
+    "START_UP_LOOK",
+    "WIDTH_IN",
+    "Chart",
+    "cost_chart",
+    "time_chart",
+    "training_chart",
+    "wrap_name",
+    "write_on_bar",
+]
 
 # Okabe and Ito, "Color Universal Design" (2008): told apart with any kind of colour vision. Each comes with a hatch, a
 # marker or a line style of its own, so that nothing depends on colour.
@@ -46,10 +55,11 @@ class Chart:
 def time_chart(comparison: ComparisonResult) -> Chart:
     """Stacked bars: what the billed time of each scenario was spent on, in seconds."""
     scenarios = comparison.scenarios
-    stages = list(dict.fromkeys(stage.name for scenario in scenarios for stage in scenario.stages))
-    parts = ["start-up", *stages, "stop"]
-    looks = [START_UP_LOOK, *(look for _, look in zip(stages, cycle(STAGE_LOOKS), strict=False)), STOP_LOOK]
-    seconds = [_parts_s(scenario, stages) for scenario in scenarios]
+    stages = long_stages(comparison)
+    has_others = any(other_stages_s(scenario, stages) for scenario in scenarios)
+    parts = ["start-up", *stages, *([OTHER_STAGES] if has_others else []), "stop"]
+    looks = [START_UP_LOOK, *(look for _, look in zip(parts[1:-1], cycle(STAGE_LOOKS), strict=False)), STOP_LOOK]
+    seconds = [_parts_s(scenario, parts, stages) for scenario in scenarios]
     longest = max((sum(values) for values in seconds), default=0.0) or 1.0
     title = "Where the billed time went"
     summary = "; ".join(
@@ -76,11 +86,11 @@ def time_chart(comparison: ComparisonResult) -> Chart:
             )
             for row, width in enumerate(widths):
                 if width > 0.07 * longest:
-                    _write_on_bar(axes, left[row] + width / 2, row, format_duration(width))
+                    write_on_bar(axes, left[row] + width / 2, row, format_duration(width))
             left = [start + width for start, width in zip(left, widths, strict=True)]
         for row, (end, scenario) in enumerate(zip(left, scenarios, strict=True)):
             axes.text(end + 0.01 * longest, row, format_duration(scenario.seconds), va="center", weight="bold")
-        axes.set_yticks(range(len(scenarios)), [_wrap(scenario.name) for scenario in scenarios])
+        axes.set_yticks(range(len(scenarios)), [wrap_name(scenario.name) for scenario in scenarios])
         axes.tick_params(axis="y", length=0)
         axes.invert_yaxis()
         axes.set_xlim(0, 1.12 * longest)
@@ -145,7 +155,7 @@ def cost_chart(comparison: ComparisonResult) -> Chart | None:
             axes.set_title(
                 "\n".join(f"Cost of emulated scenarios: {text}" for text in conditions), fontsize=11, loc="left"
             )
-        names = [_wrap(scenario.name) for scenario, _ in points]
+        names = [wrap_name(scenario.name) for scenario, _ in points]
         place_labels(figure, axes, [(scenario.seconds, cost) for scenario, cost in points], names)
         svg = to_svg(figure, key="cost", title=title, summary=summary)
     return Chart(
@@ -192,7 +202,7 @@ def training_chart(comparison: ComparisonResult) -> Chart | None:
             loss_axes.plot(
                 [epoch.epoch for epoch in scenario.epochs],
                 [epoch.loss for epoch in scenario.epochs],
-                label=_wrap(scenario.name),
+                label=wrap_name(scenario.name),
                 **look,
             )
         accuracy_axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, symbol=" %"))
@@ -223,9 +233,11 @@ def training_chart(comparison: ComparisonResult) -> Chart | None:
     )
 
 
-def _parts_s(scenario: ScenarioResult, stages: Sequence[str]) -> list[float]:
-    seconds = {stage.name: stage.seconds for stage in scenario.stages}
-    return [scenario.start_up_seconds, *(seconds.get(stage, 0.0) for stage in stages), scenario.stop_seconds]
+def _parts_s(scenario: ScenarioResult, parts: Sequence[str], stages: Sequence[str]) -> list[float]:
+    seconds = {stage.name: stage.seconds for stage in scenario.stages if stage.name in stages}
+    ends = {parts[0]: scenario.start_up_seconds, parts[-1]: scenario.stop_seconds}
+    others = {OTHER_STAGES: other_stages_s(scenario, stages)}
+    return [(others | seconds | ends).get(part, 0.0) for part in parts]
 
 
 def _front(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -244,11 +256,13 @@ def _last_epoch(name: str, epoch: EpochResult) -> str:
     return f"{name} after epoch {epoch.epoch}: {accuracy}loss {epoch.loss:.3f}"
 
 
-def _write_on_bar(axes: Axes, x: float, y: float, text: str) -> None:
+def write_on_bar(axes: Axes, x: float, y: float, text: str) -> None:
+    """Write in the middle of a part of a bar."""
     # The hatches run under the text, so it brings its own ground.
     box = {"facecolor": "#FFFFFF", "edgecolor": "none", "pad": 1.5}
     axes.text(x, y, text, ha="center", va="center", fontsize=11, bbox=box)
 
 
-def _wrap(name: str) -> str:
+def wrap_name(name: str) -> str:
+    """A name in lines short enough to stand beside an axis."""
     return "\n".join(textwrap.wrap(name, LABEL_LETTERS, max_lines=3, placeholder=" ..."))

@@ -19,12 +19,16 @@ from nodewise.core.files import write_atomic
 from nodewise.report import text
 from nodewise.report.charts import Chart, cost_chart, time_chart, training_chart
 from nodewise.report.page import drawn, page_environment
+from nodewise.report.split_chart import split_chart
+from nodewise.report.usage_charts import usage_charts
 from nodewise.specs.results import ComparisonResult, ScenarioResult
 
 __all__ = ["Evidence", "PredictedImage", "write_html"]
 
 IMAGES_SHOWN = 9
 WARNINGS_SHOWN = 50
+MOST_PAGE_BYTES = 280_000
+"""What the charts of utilisation may fill a page up to; their tables come on top."""
 SMALL_IMAGE_BYTES = 8 * 1024
 THUMBNAIL_PX = 144
 
@@ -51,8 +55,9 @@ class Evidence:
     Attributes:
         machine: Processor model and operating system.
         versions: Of Python and of the packages that did the work, by name.
-        source: The images, in words.
-        fingerprint: Of the input: equal for equal images.
+        source: The images, in words; or the program.
+        source_name: What ``source`` is.
+        fingerprint: Of the input: equal for equal images; of a program, for the same file.
         commands: Shell commands that repeat the comparison.
         price_notes: Sources and dates of the prices.
         warnings: What a reader should know before trusting a number.
@@ -69,6 +74,7 @@ class Evidence:
     commands: tuple[str, ...] = ()
     price_notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    source_name: str = "Images"
 
 
 def write_html(
@@ -79,28 +85,37 @@ def write_html(
     Args:
         images: The first nine are shown; none leaves the section out.
     """
-    page = (
-        page_environment()
-        .get_template("report.html.jinja")
-        .render(
+    template = page_environment().get_template("report.html.jinja")
+
+    def render(usage: Sequence[Chart], undrawn: Sequence[str]) -> str:
+        return template.render(
             comparison=comparison,
             rows=[_row(scenario, comparison) for scenario in comparison.scenarios],
             emulated=any(scenario.emulated for scenario in comparison.scenarios),
+            has_accuracy=any(scenario.accuracy is not None for scenario in comparison.scenarios),
+            has_records=any(stage.records for scenario in comparison.scenarios for stage in scenario.stages),
             repeated=any(scenario.repeats > 1 for scenario in comparison.scenarios),
-            charts=_charts(comparison),
-            images=[_show(image) for image in images[:IMAGES_SHOWN]],
+            charts=charts,
+            usage_charts=[drawn(chart) for chart in usage],
+            undrawn=undrawn,
+            limited=[scenario for scenario in comparison.scenarios if scenario.limit_sentence],
+            images=shown,
             evidence=evidence,
             warnings=evidence.warnings[:WARNINGS_SHOWN],
             cost_per_1000=cost_per_1000,
             seconds_range=text.seconds_range,
         )
-    )
-    write_atomic(path, page)
+
+    charts, shown = _charts(comparison), [_show(image) for image in images[:IMAGES_SHOWN]]
+    page = render([], [])
+    usage, undrawn = usage_charts(comparison, MOST_PAGE_BYTES - len(page.encode()))
+    write_atomic(path, render(usage, undrawn))
 
 
 def _charts(comparison: ComparisonResult) -> dict[str, tuple[Chart, Markup]]:
     charts = {
         "time": time_chart(comparison) if comparison.scenarios else None,
+        "split": split_chart(comparison),
         "cost": cost_chart(comparison),
         "training": training_chart(comparison),
     }

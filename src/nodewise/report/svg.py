@@ -70,4 +70,13 @@ def to_svg(figure: Figure, *, key: str, title: str, summary: str) -> str:
 def _fit_tag(tag: str, key: str) -> str:
     for reference, own in ((' id="', ' id="'), ('xlink:href="#', 'href="#'), ("url(#", "url(#")):
         tag = tag.replace(reference, f"{own}{key}-")
-    return re.sub(r" font-family: [^;\"]*;", "", tag)
+    tag = re.sub(r' font-family: [^;"]*;', "", tag)
+    # What nobody sees would be more than half of a page: digits after a tenth of a pixel, turns by nothing, names of
+    # groups.
+    tag = re.sub(r' (?:d|x|y)="[^"]*"', lambda place: re.sub(r"(\.\d)\d+", r"\1", place[0]), tag)
+    tag = re.sub(r' transform="rotate\(-0 [^"]*"', "", tag)
+    tag = re.sub(r"<g id=\"[^\"]*\"", "<g", tag)
+    if tag.startswith("<path") and " C " not in tag and "\nC " not in tag:
+        # Straight lines follow each other without a letter.
+        tag = tag.replace("\nL ", " ")
+    return tag

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -11,12 +12,14 @@ from rich.text import Text
 from nodewise.core.units import format_bytes, format_count, format_duration
 from nodewise.report import text
 from nodewise.report.console import Column, make_table, print_line, print_path
+from nodewise.report.usage_rows import Line, NodeRow, mean, node_rows, thinned
 from nodewise.specs.results import (
     ComparisonResult,
     PrepareResult,
     ScenarioResult,
     ScoreResult,
     SkippedImage,
+    StageResult,
     TrainResult,
 )
 
@@ -25,6 +28,9 @@ __all__ = ["render_comparison", "render_prepare", "render_score", "render_train"
 WIDE = 100
 """Columns from which on the table has room for all it can show."""
 SKIPPED_SHOWN = 10
+SPARKS = " \u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
+PLAIN_SPARKS = " .:-=+*#@"
+SPARK_COLUMNS = 60
 
 
 def render_comparison(comparison: ComparisonResult, console: Console) -> None:
@@ -38,6 +44,8 @@ def render_comparison(comparison: ComparisonResult, console: Console) -> None:
         console.print()
         console.print(_stage_table(comparison))
         console.print()
+    for scenario in comparison.scenarios:
+        _where_the_time_went(scenario, console)
     for name, reason in comparison.left_out.items():
         print_line(console, f"left out: {name}: {reason}")
     if comparison.left_out:
@@ -60,7 +68,7 @@ def render_prepare(result: PrepareResult, console: Console) -> None:
     print_line(console, f"{text.plural(len(result.shards), 'shard')}, {size} (images: {', '.join(parts)})")
     print_path(console, "Shards", result.dest)
     _skipped(result.skipped, console)
-    _run(result.run_id, console)
+    _run(result.run_id, result.emulation_tier, console)
 
 
 def render_train(result: TrainResult, console: Console) -> None:
@@ -86,7 +94,7 @@ def render_train(result: TrainResult, console: Console) -> None:
         console.print(table)
     print_line(console, _accuracy(result.accuracy, "no images were held out"))
     print_path(console, "Model", result.model_path)
-    _run(result.run_id, console)
+    _run(result.run_id, result.emulation_tier, console)
 
 
 def render_score(result: ScoreResult, console: Console) -> None:
@@ -95,7 +103,7 @@ def render_score(result: ScoreResult, console: Console) -> None:
     print_line(console, f"Scored {what} {_speed(result.seconds, result.start_up_seconds, result.records_per_s)}")
     print_line(console, _accuracy(result.accuracy, "the images have no labels"))
     print_path(console, "Predictions", result.predictions_path)
-    _run(result.run_id, console)
+    _run(result.run_id, result.emulation_tier, console)
 
 
 def _headline(comparison: ComparisonResult) -> str:
@@ -110,7 +118,9 @@ def _headline(comparison: ComparisonResult) -> str:
 
 def _scenario_table(comparison: ComparisonResult, *, wide: bool) -> Table:
     start_up, cost = (["Start-up"], ["Cost", "Cost ratio"]) if wide else ([], ["Cost\n(ratio)"])
-    headers = ["Nodes", "Time", *start_up, "Speedup", "Efficiency", *cost, "Accuracy"]
+    # Nothing was trained where a program was run.
+    has_accuracy = any(scenario.accuracy is not None for scenario in comparison.scenarios)
+    headers = ["Nodes", "Time", *start_up, "Speedup", "Efficiency", *cost, *(["Accuracy"] if has_accuracy else [])]
     table = make_table(Column("Scenario", "left", folds=True), *map(Column, headers))
     for scenario in comparison.scenarios:
         table.add_row(
@@ -121,7 +131,7 @@ def _scenario_table(comparison: ComparisonResult, *, wide: bool) -> Table:
             text.ratio(comparison.speedup.get(scenario.name)),
             text.percent(comparison.efficiency.get(scenario.name)),
             *_cost_cells(scenario, comparison, wide=wide),
-            text.percent(scenario.accuracy, 1),
+            *([text.percent(scenario.accuracy, 1)] if has_accuracy else []),
             style="bold" if scenario.name == comparison.baseline else None,
         )
     return table
@@ -156,25 +166,63 @@ def _cost_notes(comparison: ComparisonResult) -> list[str]:
 
 
 def _stage_table(comparison: ComparisonResult) -> Table:
-    stages = list(dict.fromkeys(stage.name for scenario in comparison.scenarios for stage in scenario.stages))
+    stages = text.long_stages(comparison)
+    others = [text.other_stages_s(scenario, stages) for scenario in comparison.scenarios]
+    rest = [text.OTHER_STAGES] if any(others) else []
     table = make_table(
         Column("Time and records/s", "left", folds=True),
-        *map(Column, ["start-up", *map(text.printable, stages), "stop"]),
+        *map(Column, ["start-up", *map(text.printable, stages), *rest, "stop"]),
     )
-    for scenario in comparison.scenarios:
+    for scenario, other_s in zip(comparison.scenarios, others, strict=True):
         measured = {stage.name: stage for stage in scenario.stages}
         table.add_row(
             Text(text.printable(scenario.name)),
             format_duration(scenario.start_up_seconds),
-            *(
-                f"{format_duration(measured[name].seconds)}\n{format_count(measured[name].records_per_s)}/s"
-                if name in measured
-                else text.NOTHING
-                for name in stages
-            ),
+            *(_stage_cell(measured[name]) if name in measured else text.NOTHING for name in stages),
+            *(format_duration(other_s) for _ in rest),
             format_duration(scenario.stop_seconds),
         )
     return table
+
+
+def _stage_cell(stage: StageResult) -> str:
+    time = format_duration(stage.seconds)
+    # A program counts no records.
+    return f"{time}\n{format_count(stage.records_per_s)}/s" if stage.records else time
+
+
+def _where_the_time_went(scenario: ScenarioResult, console: Console) -> None:
+    """One line with the split, one with what limits it, and of each node's CPU a line over time."""
+    if not scenario.time_split:
+        return
+    print_line(console, f"{scenario.name}: {text.split_words(scenario)}", style="bold")
+    print_line(console, scenario.limit_sentence)
+    usage = scenario.usage
+    if usage is not None:
+        rows = [(row, _cpu_cores(row)) for row in node_rows(usage)]
+        highest = max((value or 0.0 for row, line in rows if not row.apart for value in line), default=0.0)
+        label = max(len(row.name) for row, _ in rows)
+        first = int(usage.start_up_s / usage.step_s)
+        for row, line in rows:
+            scale = (usage.cpus or highest) if not row.apart else max(value or 0.0 for value in line)
+            columns = min(SPARK_COLUMNS, console.width - label - 28)
+            sparks = _sparks(thinned(line, columns), scale, plain=console.options.ascii_only)
+            limit = f" of {usage.cpus:g}" if usage.cpus is not None and not row.apart else ""
+            print_line(console, f"  {row.name:<{label}} {sparks} {mean(line[first:]) or 0.0:.2f}{limit} cores busy")
+    console.print()
+
+
+def _cpu_cores(row: NodeRow) -> list[float | None]:
+    return [mean(values) for values in zip(*(node.cpu_cores for node in row.nodes), strict=True)]
+
+
+def _sparks(line: Line, scale: float, *, plain: bool) -> str:
+    levels = PLAIN_SPARKS if plain else SPARKS
+    highest = len(levels) - 1
+    return "".join(
+        levels[0] if value is None or scale <= 0 else levels[min(highest, math.ceil(value / scale * highest - 0.05))]
+        for value in line
+    )
 
 
 def _skipped(skipped: Sequence[SkippedImage], console: Console) -> None:
@@ -200,6 +248,10 @@ def _accuracy(accuracy: float | None, why_none: str) -> str:
     return f"Accuracy: {text.percent(accuracy, 1)}" if accuracy is not None else f"Accuracy: not known, {why_none}"
 
 
-def _run(run_id: str, console: Console) -> None:
+def _run(run_id: str, emulation_tier: str | None, console: Console) -> None:
+    if emulation_tier == "processes":
+        print_line(console, "Nodes: emulated, not isolated: nothing held one to its share (processes)")
+    elif emulation_tier is not None:
+        print_line(console, f"Nodes: emulated, each held to its share ({emulation_tier})")
     if run_id:
         print_line(console, f"Run: {run_id}")

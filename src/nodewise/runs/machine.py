@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -11,18 +10,16 @@ from typing import Any
 
 import psutil
 
-__all__ = ["machine_cores", "provenance"]
+from nodewise.core.machine import machine_cores
+from nodewise.core.secrets import redact_arguments
+
+__all__ = ["provenance"]
 
 _PACKAGES = ("nodewise", "numpy", "opencv-python-headless", "pyspark", "ray", "safetensors", "simplejpeg", "torch")
 
 
-def machine_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def provenance() -> dict[str, Any]:
-    """Machine, Python and the versions of the packages that do the work."""
+    """Machine, Python, the versions of the packages that do the work, and the command line without its secrets."""
     versions = {}
     for package in _PACKAGES:
         try:
@@ -35,7 +32,7 @@ def provenance() -> dict[str, Any]:
         "memory_bytes": psutil.virtual_memory().total,
         "python": platform.python_version(),
         "versions": versions,
-        "command": [_program(), *sys.argv[1:]],
+        "command": [_program(), *redact_arguments(sys.argv[1:])],
     }
 
 

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from nodewise.billing.budgets import enforce_budgets
 from nodewise.core.errors import NodewiseError
 from nodewise.core.progress import Progress
+from nodewise.core.secrets import redact, secret_values
 from nodewise.engines.base import Engine, GangFunction, TaskFunction, TaskResult
 from nodewise.engines.registry import create_engine
-from nodewise.metering.cost import Price, cost_usd
+from nodewise.metering.cost import cost_usd, price_cluster
+from nodewise.metering.pricing import Pricing
+from nodewise.runs.hold import ClusterHold
 from nodewise.runs.machine import provenance
 from nodewise.specs.cluster import ClusterSpec
 from nodewise.specs.run import RunRecord, RunStatus, StageRecord, TaskRecord
@@ -29,17 +35,31 @@ WATCH_S = 0.2
 class Session:
     """A started cluster within a run; made by :func:`open_session`."""
 
-    def __init__(self, run: RunRecord, folder: Path, engine: Engine, progress: Progress) -> None:
+    def __init__(
+        self,
+        run: RunRecord,
+        workspace: Workspace,
+        pricing: Pricing | None,
+        progress: Progress,
+        *,
+        connect: bool = True,
+    ) -> None:
         self.run = run
-        self.folder = folder
+        self.folder = workspace.run_dir(run.run_id)
         self.result: dict[str, Any] = {}
         self.accuracy: float | None = None
         self.start_up_s = 0.0
         self.stages: list[StageRecord] = []
         self.tasks: list[TaskRecord] = []
-        self._engine = engine
+        self.hold = ClusterHold(workspace, run, pricing, job_server=not connect)
+        self._connect = connect
         self._progress = progress
-        self._began = 0.0
+        self._engine: Engine | None = None
+
+    @property
+    def emulation_tier(self) -> str | None:
+        """How far the emulated nodes are kept apart; None where there are none."""
+        return None if self.hold.tier is None else self.hold.tier.value
 
     @property
     def last_stage(self) -> StageRecord:
@@ -47,33 +67,53 @@ class Session:
 
     def start(self, modules: Sequence[str]) -> None:
         """Start the cluster and import the modules on it; from here on time is billed."""
-        nodes = self.run.cluster.nodes
-        self._progress.stage(f"start {self._engine.name}, {nodes} node{'s' if nodes > 1 else ''}")
-        self._began = time.perf_counter()
-        self._engine.start(modules)
-        self.start_up_s = self.cluster_s
+        cluster, nodes = self.run.cluster, self.run.cluster.nodes
+        self._progress.stage(f"start {cluster.engine}, {nodes} node{'s' if nodes > 1 else ''}")
+        access = self.hold.open()
+        if self._connect:
+            self._engine = create_engine(cluster, access)
+            self._engine.start(modules)
+            self.begin_work()
         self._progress.done()
 
-    def stop(self) -> None:
-        """Stop the cluster."""
-        self._engine.stop()
+    def begin_work(self) -> None:
+        """The start is over. Called by whoever runs a program on a cluster that the session is not connected to."""
+        self.hold.begin_work()
+        self.start_up_s = self.hold.cluster_s
 
-    @property
-    def cluster_s(self) -> float:
-        """Billed seconds so far."""
-        return time.perf_counter() - self._began if self._began else 0.0
+    def disconnect(self) -> None:
+        """End the engine's own part; the cluster stays."""
+        if self._engine is not None:
+            self._engine.stop()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Stage]:
         """Meter a part of the run: its wall time is that of the block."""
+        if self._engine is None:
+            raise RuntimeError("the session is not started")
         stage = Stage(name, self._engine, self._progress)
-        began = time.perf_counter()
+        started_at, began, kills_before = time.time(), time.perf_counter(), self.hold.memory_kills()
         try:
             yield stage
+        except BaseException as raised:
+            explained = self.hold.explain(raised, self.hold.memory_kills() - kills_before)
+            if explained is not raised:
+                raise explained from raised
+            raise
         finally:
             wall_s = time.perf_counter() - began
             self.tasks += stage.tasks
-        record = StageRecord(name=name, wall_s=wall_s, records=stage.records, num_tasks=len(stage.tasks))
+        kills = self.hold.memory_kills() - kills_before
+        record = StageRecord(
+            name=name,
+            wall_s=wall_s,
+            records=stage.records,
+            num_tasks=len(stage.tasks),
+            started_at=started_at,
+            memory_kills=kills,
+        )
+        if kills:
+            self._progress.note(f"{name}: the kernel ended {kills} processes at their node's memory limit")
         self.stages.append(record)
         self._progress.done(f"{record.records_per_s:,.0f} records/s")
 
@@ -137,10 +177,12 @@ def open_session(
     progress: Progress,
     *,
     modules: Sequence[str] = (),
-    price: Price | None = None,
+    pricing: Pricing | None = None,
     scenario: str | None = None,
     experiment: str | None = None,
     tags: dict[str, str] | None = None,
+    cluster_name: str | None = None,
+    connect: bool = True,
 ) -> Iterator[Session]:
     """Begin a run, start its cluster, and when the block ends stop it and keep the run.
 
@@ -149,58 +191,75 @@ def open_session(
 
     Args:
         modules: What the tasks will need first; importing them belongs to the cluster's start.
+        pricing: Which price of the node type applies; None: its list price.
+        cluster_name: An all-purpose cluster to run on, which then stays up; None: one of the run's own.
+        connect: Whether the session itself runs tasks there; False: a program will be handed to the cluster.
 
     Yields:
         A session whose ``result`` and ``accuracy`` the block fills in.
     """
+    for finding in enforce_budgets(workspace, tags or {}):
+        progress.note(finding.message)
     run = workspace.create_run(
-        command, cluster, scenario=scenario, experiment=experiment, tags=tags, provenance=provenance()
+        command,
+        cluster,
+        scenario=scenario,
+        experiment=experiment,
+        tags=tags,
+        cluster_name=cluster_name,
+        provenance=provenance(),
     )
-    session = Session(run, workspace.run_dir(run.run_id), create_engine(cluster), progress)
+    session = Session(run, workspace, pricing, progress, connect=connect)
     status, error = RunStatus.FINISHED, None
     try:
         session.start(modules)
         yield session
     except BaseException as raised:
-        status, error = _judge(raised)
+        explained = session.hold.explain(raised, 0)
+        status, error = _judge(explained)
+        if explained is not raised:
+            raise explained from raised
         raise
     finally:
         try:
-            session.stop()
+            session.disconnect()
         finally:
-            _keep(workspace, session, status, error, price)
+            samples = session.hold.close()
+            cluster_s = session.hold.cluster_s
+            workspace.write_tasks(run.run_id, session.tasks)
+            workspace.write_usage(run.run_id, samples)
+            session.run = replace(
+                run,
+                status=status,
+                emulation_tier=session.hold.tier,
+                cluster_s=cluster_s,
+                start_up_s=session.start_up_s,
+                cost_usd=_cost_usd(run, pricing, cluster_s),
+                accuracy=session.accuracy,
+                stages=tuple(session.stages),
+                error=error,
+                result=session.result,
+            )
+            workspace.finish_run(session.run)
 
 
-def _keep(
-    workspace: Workspace,
-    session: Session,
-    status: RunStatus,
-    error: dict[str, str | None] | None,
-    price: Price | None,
-) -> None:
-    """Store what happened in the run, and how it ended."""
-    run, cluster_s = session.run, session.cluster_s
-    workspace.write_tasks(run.run_id, session.tasks)
-    session.run = replace(
-        run,
-        status=status,
-        cluster_s=cluster_s,
-        start_up_s=session.start_up_s,
-        cost_usd=None if price is None else cost_usd(price.usd_per_node_hour, run.cluster.nodes, cluster_s),
-        accuracy=session.accuracy,
-        stages=tuple(session.stages),
-        error=error,
-        result=session.result,
-    )
-    workspace.finish_run(session.run)
+def _cost_usd(run: RunRecord, pricing: Pricing | None, cluster_s: float) -> Decimal | None:
+    price = price_cluster(run.cluster, pricing)
+    return None if price is None else cost_usd(price.usd_per_node_hour, run.cluster.nodes, cluster_s)
 
 
 def _judge(raised: BaseException) -> tuple[RunStatus, dict[str, str | None]]:
     if isinstance(raised, NodewiseError):
-        return RunStatus.FAILED, raised.to_json()
+        return RunStatus.FAILED, _redacted(raised.to_json())
     if isinstance(raised, Exception):
-        return RunStatus.FAILED, {"code": "internal", "message": f"{type(raised).__name__}: {raised}", "hint": None}
+        text = f"{type(raised).__name__}: {raised}"
+        return RunStatus.FAILED, _redacted({"code": "internal", "message": text, "hint": None})
     return RunStatus.KILLED, {"code": "interrupted", "message": "interrupted by the user", "hint": "run it again"}
+
+
+def _redacted(facts: dict[str, str | None]) -> dict[str, str | None]:
+    known = secret_values(os.environ)
+    return {key: redact(text, known=known) if text is not None else None for key, text in facts.items()}
 
 
 @contextmanager

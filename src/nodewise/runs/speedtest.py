@@ -17,14 +17,13 @@ from nodewise.analysis.speedtest import average, fit, write_sentence
 from nodewise.analysis.speedtest_summary import PARAMETERS
 from nodewise.core.errors import InputError
 from nodewise.core.files import atomic_writer, write_atomic
+from nodewise.core.machine import machine_cores
 from nodewise.core.progress import Progress
 from nodewise.data.datasets import resolve_source
 from nodewise.engines.spark import SparkEngine
 from nodewise.engines.spark_stage import SparkStage
 from nodewise.jobs.speedtest import CeilingOutcome, CellOutcome, SpeedtestJob
-from nodewise.metering.cost import Price
 from nodewise.report.speedtest import write_speedtest_report
-from nodewise.runs.machine import machine_cores
 from nodewise.runs.session import Session, open_session
 from nodewise.specs.checks import check_speedtest
 from nodewise.specs.cluster import ClusterSpec
@@ -44,8 +43,8 @@ def run_speedtest(
     report_path: Path | None,
     progress: Progress,
     *,
-    price: Price | None = None,
     tags: dict[str, str] | None = None,
+    cluster_name: str | None = None,
 ) -> SpeedtestResult:
     """Measure every reader at every source and write cells, result and report.
 
@@ -56,6 +55,7 @@ def run_speedtest(
         data: Folders of image files or shards, archives, or names of data sets.
         cluster: ``cores_per_node`` is what a reader may use.
         report_path: File for the HTML report; None: one in the workspace.
+        cluster_name: The all-purpose cluster that ``cluster`` is; None: one of the run's own.
 
     Raises:
         InputError: The request cannot be carried out; nothing was started.
@@ -78,7 +78,7 @@ def run_speedtest(
     # A slot is a task at a time, and a task here takes a whole node.
     one_slot_each = replace(cluster, cores_per_node=1)
     with open_session(
-        workspace, job.name, one_slot_each, progress, modules=job.modules, price=price, tags=tags
+        workspace, job.name, one_slot_each, progress, modules=job.modules, tags=tags, cluster_name=cluster_name
     ) as session:
         result = _measure(session, job, threads=cluster.cores_per_node)
         result = replace(
@@ -130,6 +130,7 @@ def _measure(session: Session, job: SpeedtestJob, *, threads: int) -> SpeedtestR
         start_up_seconds=session.start_up_s,
         recompute_seconds=recompute_seconds,
         run_id=session.run.run_id,
+        emulation_tier=session.emulation_tier,
     )
 
 

@@ -35,6 +35,7 @@ def run_prepare(session: Session, job: PrepareJob, folder: PrepareFolder) -> Pre
         dest=str(folder.path),
         resumed_tasks=folder.num_resumed,
         run_id=session.run.run_id,
+        emulation_tier=session.emulation_tier,
     )
     session.result["prepare"] = to_json(result)
     return result
@@ -58,6 +59,7 @@ def run_train(session: Session, job: TrainJob, model_path: Path) -> TrainResult:
         strategy="all-reduce" if outcome.world_size > 1 else "single",
         records=stage.records // job.spec.epochs,
         run_id=session.run.run_id,
+        emulation_tier=session.emulation_tier,
     )
     session.accuracy = result.accuracy
     session.result["train"] = to_json(result)
@@ -78,6 +80,7 @@ def run_score(session: Session, job: ScoreJob, dest: Path) -> ScoreResult:
         records_per_s=stage.records_per_s,
         split=job.split,
         run_id=session.run.run_id,
+        emulation_tier=session.emulation_tier,
     )
     session.accuracy = result.accuracy
     session.result["score"] = to_json(result)

@@ -21,6 +21,8 @@ class NodeType:
         price_usd_per_hour: Linux, on demand, list; None where no public source gives one.
         price_source: Where the price was read.
         price_date: When, ISO 8601; empty where the source does not say.
+        price_usd_per_hour_spot: What it cost when the cloud had capacity to spare; None where no public source says.
+        spot_source, spot_date: Of the spot price.
     """
 
     name: str
@@ -33,6 +35,9 @@ class NodeType:
     price_usd_per_hour: Decimal | None = None
     price_source: str = ""
     price_date: str = ""
+    price_usd_per_hour_spot: Decimal | None = None
+    spot_source: str = ""
+    spot_date: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

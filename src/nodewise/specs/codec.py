@@ -1,39 +1,36 @@
-"""YAML and JSON to specs and back: strict for what a person typed, lenient for what nodewise stored.
-
-YAML is read as a tree of nodes and never as objects, so that every problem can name its line, a key that stands twice
-is seen, and aliases cannot grow without bound. Types follow YAML 1.1 as PyYAML has it, with two changes that spare the
-usual traps: dates stay text, and ``1e-3`` is a number (as in YAML 1.2). pydantic then checks types and coerces none.
-"""
+"""Files and JSON to specs and back: strict for what a person typed, lenient for what nodewise stored."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import math
-import re
 from collections.abc import Collection
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
-
-import yaml
+from typing import Any, TypeVar
 
 from nodewise.core.errors import SpecError
-from nodewise.specs.checks import Key, Problem, format_key, problems_of_compare
+from nodewise.specs.checks import problems_of_compare
+from nodewise.specs.cluster_checks import problems_of_definition
+from nodewise.specs.definition import ClusterDefinition
 from nodewise.specs.run import RunRecord
 from nodewise.specs.scenario import CompareSpec
+from nodewise.specs.yaml_file import load_spec
 
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
+__all__ = [
+    "definition_from_json",
+    "definition_to_json",
+    "load_compare",
+    "load_definition",
+    "run_from_json",
+    "run_to_json",
+    "to_json",
+]
 
-__all__ = ["load_compare", "run_from_json", "run_to_json", "to_json"]
-
-MAX_FILE_BYTES = 1 << 20
-MAX_VALUES = 10_000
-"""Values in a file with its aliases written out; some hundred scenarios need a tenth of it."""
+Stored = TypeVar("Stored")
 
 # --- from a file -----------------------------------------------------------------------------------------------------
 
@@ -46,195 +43,37 @@ def load_compare(path: Path, *, node_type_names: Collection[str] | None = None) 
         node_type_names: The node types that exist; None leaves the names unchecked.
 
     Raises:
-        SpecError: The file is missing or unreadable, is not YAML, has an unknown or missing key, or a value of the
-            wrong type or out of range. The message names file, line and key of the first problem and counts the others.
+        SpecError: See :func:`~nodewise.specs.yaml_file.load_spec`.
     """
-    from pydantic import TypeAdapter, ValidationError
-
-    source = _YamlFile(path)
-    try:
-        # JSON, because strict validation of Python values would refuse a list where a tuple is declared.
-        spec = TypeAdapter(CompareSpec).validate_json(json.dumps(source.data))
-    except ValidationError as error:
-        raise source.error(_problems_of_types(error.errors(include_url=False))) from None
-    problems = list(problems_of_compare(spec, node_type_names))
-    if problems:
-        raise source.error(problems)
-    return spec
+    return load_spec(
+        path,
+        CompareSpec,
+        "comparison file",
+        "name, dataset and scenarios",
+        lambda spec: problems_of_compare(spec, node_type_names),
+    )
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader without dates and with numbers like ``1e-3``."""
+def load_definition(path: Path, *, node_type_names: Collection[str] | None = None) -> ClusterDefinition:
+    """Read the definition of a cluster; its ``init_script`` becomes an absolute path.
 
+    Args:
+        path: The YAML file.
+        node_type_names: The node types that exist; None leaves the names unchecked.
 
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
-_SCALARS = tuple(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null"))
-
-
-class _YamlFile:
-    """A YAML file as plain data, which remembers the line of every key."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lines: dict[Key, int] = {}
-        self._values = 0
-        try:
-            loader = _Loader(self._read())
-            node = loader.get_single_node()
-            if node is None:
-                raise SpecError(f"{path} is empty", hint="a comparison needs at least name, dataset and scenarios")
-            self.data = self._plain(loader, node, ())
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            words = " ".join(filter(None, (error.context, error.problem)))
-            raise self._refusal(mark, f"not valid YAML: {words}") from None
-        except yaml.YAMLError as error:
-            raise SpecError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-        except RecursionError:
-            raise SpecError(f"{path}: nested too deeply") from None
-        if not isinstance(self.data, dict):
-            raise SpecError(f"{path}, line 1: the file must be a mapping (key: value), not {_describe(self.data)}")
-
-    def error(self, problems: list[Problem]) -> SpecError:
-        """One error for all problems, the first in the file named in full."""
-        placed = sorted(problems, key=lambda problem: self._line(problem.key))
-        first, more = placed[0], len(placed) - 1
-        rest = f" (and {more} more {'problem' if more == 1 else 'problems'})" if more else ""
-        place = f"{self.path}, line {self._line(first.key)}: {format_key(first.key)}"
-        return SpecError(f"{place} {first.text}{rest}", hint=first.hint)
-
-    def _refusal(self, mark: yaml.Mark | None, text: str) -> SpecError:
-        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        return SpecError(f"{self.path}{place}: {text}")
-
-    def _read(self) -> str:
-        try:
-            if self.path.stat().st_size > MAX_FILE_BYTES:
-                raise SpecError(f"{self.path}: longer than {MAX_FILE_BYTES:,} bytes, so not a comparison file")
-            return self.path.read_bytes().decode("utf-8-sig")
-        except FileNotFoundError:
-            raise SpecError(f"{self.path} does not exist", hint="give the path of a comparison file (YAML)") from None
-        except IsADirectoryError:
-            raise SpecError(f"{self.path} is a folder", hint="give the path of a comparison file (YAML)") from None
-        except UnicodeDecodeError as error:
-            raise SpecError(f"{self.path}: not text in UTF-8 (byte {error.start})") from None
-        except OSError as error:
-            raise SpecError(f"{self.path} cannot be read: {error.strerror}") from None
-
-    def _plain(self, loader: _Loader, node: yaml.Node, key: Key) -> Any:
-        self._values += 1
-        self._lines.setdefault(key, node.start_mark.line + 1)
-        if self._values > MAX_VALUES:
-            raise self._refusal(node.start_mark, f"more than {MAX_VALUES:,} values, aliases written out")
-        if isinstance(node, yaml.SequenceNode) and node.tag == "tag:yaml.org,2002:seq":
-            return [self._plain(loader, item, (*key, index)) for index, item in enumerate(node.value)]
-        if isinstance(node, yaml.MappingNode) and node.tag == "tag:yaml.org,2002:map":
-            return self._mapping(loader, node, key)
-        if isinstance(node, yaml.ScalarNode) and node.tag in _SCALARS:
-            try:
-                return loader.construct_object(node)
-            except (ValueError, KeyError):
-                raise self._refusal(node.start_mark, f"{node.value[:40]!r} is not a value of its type") from None
-        raise self._refusal(node.start_mark, f"the tag {node.tag!r} has no place here")
-
-    def _mapping(self, loader: _Loader, node: yaml.MappingNode, key: Key) -> dict[str, Any]:
-        result: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            mark = key_node.start_mark
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                problem = "merge keys (<<) are not supported; write the keys out, or name the whole value with an alias"
-                raise self._refusal(mark, problem)
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise self._refusal(mark, "a key must be text")
-            # A key is text however it looks: `on:` or `2026:` among the tags would else be a truth value or a number.
-            name: str = key_node.value
-            if name in result:
-                raise self._refusal(mark, f"the key {name!r} stands already in line {self._lines[(*key, name)]}")
-            self._lines[(*key, name)] = mark.line + 1
-            result[name] = self._plain(loader, value_node, (*key, name))
-        return result
-
-    def _line(self, key: Key) -> int:
-        while key not in self._lines:
-            key = key[:-1]
-        return self._lines[key]
-
-
-def _describe(value: Any) -> str:
-    match value:
-        case None:
-            return "empty"
-        case bool():
-            return "true" if value else "false"
-        case int() | float():
-            return f"the number {value}"[:50]
-        case str():
-            return f"the text {value[:40]!r}"
-        case dict():
-            return "a mapping"
-        case _:
-            return "a list"
-
-
-_EXPECTED = {
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "string_type": "text",
-    "bool_type": "true or false",
-    "tuple_type": "a list",
-    "dict_type": "a mapping (key: value)",
-    "dataclass_type": "a mapping (key: value)",
-}
-
-
-def _problems_of_types(errors: list[ErrorDetails]) -> list[Problem]:
-    problems: dict[Key, Problem] = {}
-    for details in errors:
-        # `source` is text or a list, and pydantic reports what is wrong with either, under a name for each.
-        if details["loc"][-1:] == ("str",) and isinstance(details["input"], list):
-            continue
-        location = tuple(part for part in details["loc"] if part not in ("str", "tuple[str, ...]"))
-        problems.setdefault(location, _problem_of(location, details))
-    return list(problems.values())
-
-
-def _problem_of(key: Key, details: ErrorDetails) -> Problem:
-    """pydantic's error in nodewise's words."""
-    kind, value = details["type"], details["input"]
-    if kind == "unexpected_keyword_argument":
-        known = _known_keys(key[:-1])
-        near = difflib.get_close_matches(str(key[-1]), known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"known keys here: {', '.join(known)}"
-        return Problem(key, "is not a known key", hint)
-    if kind in ("missing", "missing_argument", "missing_keyword_only_argument"):
-        return Problem(key, "is missing")
-    if kind == "literal_error":
-        expected = details["ctx"]["expected"]
-        near = difflib.get_close_matches(str(value), re.findall(r"'(.*?)'", expected), n=1, cutoff=0.5)
-        meant = f"did you mean {near[0]!r}?" if near else None
-        return Problem(key, f"must be {expected}, not {_describe(value)}", meant)
-    expected = _EXPECTED.get(kind, details["msg"])
-    if key == ("dataset", "source"):
-        expected = "text or a list of texts"
-    quotes = 'put it in quotes: "..."' if kind == "string_type" and isinstance(value, int | float) else None
-    return Problem(key, f"must be {expected}, not {_describe(value)}", quotes)
-
-
-def _known_keys(key: Key) -> list[str]:
-    """The fields of the spec that stands at ``key``."""
-    spec: Any = CompareSpec
-    for part in key:
-        hint = get_type_hints(spec)[part] if isinstance(part, str) else spec
-        classes = [hint, *get_args(hint)]
-        spec = next(cls for cls in classes if dataclasses.is_dataclass(cls))
-    return [field.name for field in dataclasses.fields(spec)]
+    Raises:
+        SpecError: See :func:`~nodewise.specs.yaml_file.load_spec`; also for a secret in clear.
+    """
+    spec = load_spec(
+        path,
+        ClusterDefinition,
+        "cluster definition",
+        "name and engine",
+        lambda spec: problems_of_definition(spec, node_type_names),
+    )
+    if spec.init_script is None:
+        return spec
+    return dataclasses.replace(spec, init_script=str(path.absolute().parent / spec.init_script))
 
 
 # --- JSON ------------------------------------------------------------------------------------------------------------
@@ -281,11 +120,32 @@ def run_from_json(data: dict[str, Any]) -> RunRecord:
     Raises:
         SpecError: A field is missing or holds what it cannot.
     """
+    return _from_json(RunRecord, data, f"stored run {data.get('run_id')!r}")
+
+
+def definition_to_json(definition: ClusterDefinition) -> dict[str, Any]:
+    """A definition as stored: :func:`to_json`, except that the budget stays exact, as text."""
+    data: dict[str, Any] = to_json(definition)
+    data["budget_usd"] = None if definition.budget_usd is None else str(definition.budget_usd)
+    return data
+
+
+def definition_from_json(data: dict[str, Any]) -> ClusterDefinition:
+    """The definition that :func:`definition_to_json` wrote. Keys that this version does not know are passed over.
+
+    Raises:
+        SpecError: A field is missing or holds what it cannot.
+    """
+    known = {field.name: data[field.name] for field in dataclasses.fields(ClusterDefinition) if field.name in data}
+    return _from_json(ClusterDefinition, known, f"stored cluster {data.get('name')!r}")
+
+
+def _from_json(kind: type[Stored], data: dict[str, Any], what: str) -> Stored:
     from pydantic import TypeAdapter, ValidationError
 
     try:
-        return TypeAdapter(RunRecord).validate_python(data)
+        return TypeAdapter(kind).validate_json(json.dumps(data))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"]))
-        raise SpecError(f"stored run {data.get('run_id')!r}: {place}: {first['msg']}") from None
+        raise SpecError(f"{what}: {place}: {first['msg']}") from None

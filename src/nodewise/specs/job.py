@@ -7,9 +7,12 @@ from typing import Any, ClassVar, Literal
 
 __all__ = [
     "STRICT",
+    "CommandSpec",
     "Encoding",
     "Fit",
     "PrepareSpec",
+    "ProgramChoice",
+    "ProgramKind",
     "Resample",
     "ScoreSpec",
     "ShardFormat",
@@ -22,6 +25,8 @@ __all__ = [
 STRICT: dict[str, Any] = {"extra": "forbid", "strict": True}
 """Read by the codec: a key that a person typed and that no field has is an error, and no type is coerced."""
 
+ProgramKind = Literal["spark", "ray", "notebook", "program"]
+ProgramChoice = Literal["auto", "spark", "ray", "notebook", "program"]
 Split = Literal["train", "test"]
 ShardFormat = Literal["tfrecord", "webdataset"]
 Encoding = Literal["jpeg", "png", "webp", "raw"]
@@ -111,6 +116,21 @@ class ScoreSpec:
 
     split: Literal["test", "train", "all"] = "test"
     batch_size: int = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandSpec:
+    """Any program.
+
+    Attributes:
+        run: The program and its arguments; no shell looks at them.
+        kind: What kind of program it is; ``auto`` looks at what the script imports.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    run: tuple[str, ...]
+    kind: ProgramChoice = "auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

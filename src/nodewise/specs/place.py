@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["EmulationTier", "NodeLimits", "NodePlace"]
+__all__ = ["CLUSTER_VARIABLE", "NODE_VARIABLE", "EmulationTier", "NodeLimits", "NodePlace"]
+
+CLUSTER_VARIABLE = "NODEWISE_CLUSTER"
+"""Environment variable with the id of the emulated cluster that a process belongs to; not of drivers."""
+
+NODE_VARIABLE = "NODEWISE_NODE"
+"""Environment variable that names the emulated node to the processes on it."""
 
 
 class EmulationTier(StrEnum):

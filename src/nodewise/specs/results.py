@@ -1,4 +1,8 @@
-"""What the jobs and comparisons return, and write with ``--json``. Field names are a contract: add, never rename."""
+"""What the jobs and comparisons return, and write with ``--json``. Field names are a contract: add, never rename.
+
+``emulation_tier`` says how far emulated nodes were kept apart (see :class:`~nodewise.specs.place.EmulationTier`); None
+where none were emulated, or one node was the machine itself.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,13 @@ from dataclasses import dataclass, field
 
 __all__ = [
     "CheckResult",
+    "CommandResult",
     "ComparisonResult",
     "EpochResult",
+    "EventLogResult",
+    "EventLogStage",
     "FaultyRecord",
+    "NodeUsage",
     "PrepareResult",
     "ScenarioResult",
     "ScoreResult",
@@ -19,7 +27,10 @@ __all__ = [
     "SpeedtestMean",
     "SpeedtestResult",
     "StageResult",
+    "StageSpan",
     "TrainResult",
+    "UnreadableLine",
+    "UsageResult",
 ]
 
 
@@ -60,6 +71,7 @@ class PrepareResult:
     dest: str
     resumed_tasks: int = 0
     run_id: str = ""
+    emulation_tier: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +101,7 @@ class TrainResult:
     strategy: str
     records: int
     run_id: str = ""
+    emulation_tier: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +116,45 @@ class ScoreResult:
     records_per_s: float
     split: str
     run_id: str = ""
+    emulation_tier: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandResult:
+    """A program that was run on a cluster.
+
+    Attributes:
+        kind: ``spark``, ``ray``, ``notebook`` or ``program``.
+        command: Its words, without secrets.
+        exit_status: As a shell has it: 128 and the signal's number for one that a signal ended.
+        seconds: From its start to its end; of a Spark program from when its executors were there.
+        start_up_seconds: Billed time before that.
+        stages: Spark's stages, the names of Ray's tasks; of other programs one.
+        tasks: Attempts that succeeded; those of ``failed_tasks`` did not. The cells of a notebook are its tasks.
+        stdout_path, stderr_path: What it wrote, without secrets. Ray writes both to the former.
+        event_log_path: Of a Spark program.
+        notebook_path: The executed notebook.
+        cluster: The all-purpose cluster that it ran on; None: one of its own.
+        notes: What to know when reading these numbers.
+    """
+
+    run_id: str
+    kind: str
+    command: tuple[str, ...]
+    exit_status: int
+    seconds: float
+    start_up_seconds: float
+    stages: int
+    tasks: int
+    failed_tasks: int
+    stdout_path: str
+    stderr_path: str
+    event_log_path: str | None = None
+    notebook_path: str | None = None
+    cluster: str | None = None
+    engine: str = "local"
+    nodes: int = 1
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +181,56 @@ class StageResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StageSpan:
+    """When a stage ran, in seconds since the run began."""
+
+    name: str
+    started_s: float
+    ended_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeUsage:
+    """One node over time: a value per step, None where it was not measured.
+
+    Attributes:
+        node: ``node-0`` ..., ``driver`` for the process that started the run, ``machine`` for all of this machine.
+        cpu_cores: Cores in use.
+        received_bits_per_s, sent_bits_per_s: Over its link; empty where it shares the machine's.
+        gpu_fraction: Of all GPUs; empty where there is none.
+    """
+
+    node: str
+    cpu_cores: tuple[float | None, ...]
+    memory_bytes: tuple[int | None, ...]
+    received_bits_per_s: tuple[int | None, ...] = ()
+    sent_bits_per_s: tuple[int | None, ...] = ()
+    gpu_fraction: tuple[float | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageResult:
+    """What the nodes of one run used over time, at no more than 200 steps.
+
+    Attributes:
+        run_id: The run, of several the one with the median time.
+        step_s: Length of a step; values are means over it, but memory, which is the most.
+        start_up_s, ended_s: When the cluster was ready, and when the run was over.
+        cpus, memory_limit_bytes, network_limit_bits_per_s: What each node could use; None: no limit.
+    """
+
+    run_id: str
+    step_s: float
+    nodes: tuple[NodeUsage, ...]
+    stages: tuple[StageSpan, ...]
+    start_up_s: float
+    ended_s: float
+    cpus: float | None = None
+    memory_limit_bytes: int | None = None
+    network_limit_bits_per_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScenarioResult:
     """A scenario: medians over its ``repeats`` runs.
 
@@ -139,6 +241,14 @@ class ScenarioResult:
             an emulated scenario: what the node type would cost at this speed, not a bill.
         price_usd_per_hour: Of one node, platform fee included.
         price_note: The price's source and date.
+        time_split: What the nodes did from when the cluster was ready until it was stopped, of the run with the median
+            time: shares of 1 by ``compute``, ``read_write``, ``communicate``, ``wait`` and ``idle``; empty where that
+            was not measured.
+        ideal_seconds: What that run would have taken if its nodes had done nothing but compute, each the same share.
+        limited_by: ``cpu``, ``storage``, ``network``, ``driver``, ``partitions``, ``skew``, ``start-up`` or ``memory``.
+        limit_sentence: That in words, with the numbers.
+        emulation_tier: How far emulated nodes were kept apart: ``namespaces``, ``cgroups`` or ``processes``.
+        usage: What its nodes used over time; None where that was not recorded.
     """
 
     name: str
@@ -163,6 +273,12 @@ class ScenarioResult:
     run_ids: tuple[str, ...]
     tags: dict[str, str]
     epochs: tuple[EpochResult, ...]
+    time_split: dict[str, float] = field(default_factory=dict)
+    ideal_seconds: float | None = None
+    limited_by: str | None = None
+    limit_sentence: str = ""
+    emulation_tier: str | None = None
+    usage: UsageResult | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -329,3 +445,72 @@ class SpeedtestResult:
     report_path: str = ""
     table_path: str = ""
     run_id: str = ""
+    emulation_tier: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnreadableLine:
+    """A line of an event log that could not be read: ``line`` counts from 1."""
+
+    file: str
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventLogStage:
+    """A stage of an imported application; the times of its tasks are wall times of those that succeeded."""
+
+    name: str
+    seconds: float
+    tasks: int
+    median_task_seconds: float
+    max_task_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventLogResult:
+    """What an event log of a Spark application comes to.
+
+    Attributes:
+        app_id, app_name, spark_version: None where the log lacks its beginning.
+        stages: Attempts at stages that were submitted; stages that Spark skipped are none.
+        tasks: Ends of task attempts, as Spark's UI counts them: ``failed_tasks`` did not succeed, ``killed_tasks``
+            neither (their result was no longer wanted), ``resubmitted_tasks`` are those of the failed that had
+            succeeded, until their output was lost with its executor.
+        executors: Distinct ones that were ever added.
+        cores: Of all executors, the most at the same time.
+        seconds: From the application's start to its end, or to the last job, stage or task if the log lacks its end.
+        executor_run_seconds, executor_cpu_seconds: Sums over all tasks.
+        busy_fraction: ``executor_run_seconds / (cores * seconds)``; None where either is unknown.
+        status: ``FINISHED`` or ``FAILED``, then with the reason in ``failure``.
+        complete: Whether the log has the application's end.
+        longest_stages: By their wall time.
+        unreadable: The first of the ``unreadable_lines``.
+        notes: What to know when reading these numbers.
+        imported_before: Whether the log was in the workspace already, so that nothing was read.
+    """
+
+    run_id: str
+    app_id: str | None
+    spark_version: str | None
+    stages: int
+    tasks: int
+    failed_tasks: int
+    executors: int
+    cores: int
+    seconds: float
+    executor_run_seconds: float
+    executor_cpu_seconds: float
+    unreadable_lines: int
+    app_name: str | None
+    killed_tasks: int
+    resubmitted_tasks: int
+    busy_fraction: float | None
+    status: str
+    failure: str | None
+    complete: bool
+    longest_stages: tuple[EventLogStage, ...] = ()
+    unreadable: tuple[UnreadableLine, ...] = ()
+    notes: tuple[str, ...] = ()
+    imported_before: bool = False

@@ -74,6 +74,7 @@ class StageRecord:
         records: Records that went through it.
         num_tasks: Tasks that it was cut into.
         started_at: Seconds since the epoch (UTC).
+        memory_kills: Processes that were ended meanwhile because their node was at its memory limit.
     """
 
     name: str
@@ -81,6 +82,7 @@ class StageRecord:
     records: int
     num_tasks: int = 0
     started_at: float = 0.0
+    memory_kills: int = 0
 
     @property
     def records_per_s(self) -> float:

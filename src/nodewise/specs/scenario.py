@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from nodewise.specs.cluster import ClusterSpec, EngineName
-from nodewise.specs.job import STRICT, PrepareSpec, ScoreSpec, TrainSpec
+from nodewise.specs.job import STRICT, CommandSpec, PrepareSpec, ScoreSpec, TrainSpec
+from nodewise.specs.limits import Quota, node_limits
+from nodewise.specs.place import NodeLimits
 
 __all__ = ["CompareSpec", "DatabricksFee", "DatasetSpec", "JobsSpec", "Scenario"]
 
@@ -31,13 +33,14 @@ class DatasetSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobsSpec:
-    """Settings of the three jobs, which run in this order."""
+    """Settings of the three jobs, which run in this order; or ``command``, a program to run in their place."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     prepare: PrepareSpec = PrepareSpec()
     train: TrainSpec = TrainSpec()
     score: ScoreSpec = ScoreSpec()
+    command: CommandSpec | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +49,13 @@ class Scenario:
 
     Attributes:
         cores_per_node: None: the same share of this machine for every node of the whole comparison, at least one core.
+        cpus_per_node: CPUs that an emulated node may use, such as 0.25; None: the same share of this machine for every
+            node of the whole comparison.
+        memory_per_node: Of an emulated node, ``512MiB``; None: no limit.
+        network_per_node: Rate of an emulated node's link, each way, ``100Mbit/s``; None: no limit.
+        latency_per_node: Added to what an emulated node sends, ``5ms``; None: nothing.
         tags: Names and values that the run's cost is filed under.
+        quota: Of the account that the nodes would be rented with; what exceeds it is refused before anything starts.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
@@ -56,12 +65,17 @@ class Scenario:
     nodes: int = 1
     node_type: str | None = None
     cores_per_node: int | None = None
+    cpus_per_node: float | None = None
+    memory_per_node: str | None = None
+    network_per_node: str | None = None
+    latency_per_node: str | None = None
     address: str | None = None
     port: int | None = None
     tags: dict[str, str] = field(default_factory=dict)
+    quota: Quota = Quota()
 
-    def cluster(self, default_cores: int) -> ClusterSpec:
-        """The cluster to start; ``default_cores`` stands in where the file says nothing."""
+    def cluster(self, default_cores: int, default_cpus: float | None = None) -> ClusterSpec:
+        """The cluster to start; the defaults stand in where the file says nothing."""
         return ClusterSpec(
             engine=self.engine,
             nodes=self.nodes,
@@ -69,6 +83,7 @@ class Scenario:
             node_type=self.node_type,
             address=self.address,
             port=self.port,
+            limits=NodeLimits() if self.address is not None else node_limits(self, default_cpus),
         )
 
 
@@ -92,6 +107,7 @@ class CompareSpec:
     """The whole file.
 
     Attributes:
+        dataset: What the jobs work on; a command has none.
         scenarios: At least one, with distinct names.
         baseline: Name of the scenario that speedup and cost ratio refer to; None: the first one.
         repeat: Runs per scenario; medians and spread are reported from two on.
@@ -100,8 +116,8 @@ class CompareSpec:
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     name: str
-    dataset: DatasetSpec
     scenarios: tuple[Scenario, ...]
+    dataset: DatasetSpec | None = None
     jobs: JobsSpec = JobsSpec()
     baseline: str | None = None
     repeat: int = 1

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["UsageSample"]
+__all__ = ["DRIVER", "MACHINE", "UsageSample"]
+
+DRIVER = "driver"
+"""Stands for the process that started the run, and its children."""
+MACHINE = "machine"
+"""Stands for all of this machine, whoever uses it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,7 +17,7 @@ class UsageSample:
     """One node during one interval. Kept as Parquet with the run.
 
     Attributes:
-        node: As in the task records; ``driver`` is the process that started the run, and its children.
+        node: As in the task records, or :data:`DRIVER`, or :data:`MACHINE`.
         at: End of the interval, seconds since the epoch (UTC).
         interval_s: Its length.
         cpu_cores: Cores in use on average over it.
@@ -20,7 +25,8 @@ class UsageSample:
         memory_bytes: In use at its end.
         read_bytes, written_bytes: From and to storage during it, page cache not included.
         received_bytes, sent_bytes: Over the node's link during it; None where it shares the machine's.
-        gpu_fraction, gpu_memory_bytes: Of all GPUs together; None where there is none.
+        gpu_fraction, gpu_memory_bytes: Of all GPUs together, for ``machine``; None where there is none.
+        memory_kills: Processes that the kernel killed during it because the node was at its memory limit.
     """
 
     node: str
@@ -35,3 +41,4 @@ class UsageSample:
     sent_bytes: int | None = None
     gpu_fraction: float | None = None
     gpu_memory_bytes: int | None = None
+    memory_kills: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -81,7 +82,12 @@ def load_records(
     row = first = 0
     for shard in shards:
         meter.count(read_bytes=shard.bytes)
-        for place, example in enumerate(read_shard(folder, shard)):
+        examples = read_shard(folder, shard)
+        for place in itertools.count():
+            with meter.reading():
+                example = next(examples, None)
+            if example is None:
+                break
             if row < len(numbers) and numbers[row] == first + place:
                 images[row] = _decode(folder / shard.path, place, example, image_shape)
                 labels[row] = example.label

@@ -1,7 +1,7 @@
 """Runs and their files.
 
 <workspace>/nodewise.db           what ran: one row per run
-<workspace>/runs/<run id>/        its files, ``tasks.parquet`` among them
+<workspace>/runs/<run id>/        its files, ``tasks.parquet`` and ``usage.parquet`` among them
 <workspace>/datasets/             data sets that were fetched
 <workspace>/reports/              reports of comparisons
 """
@@ -26,7 +26,12 @@ from nodewise.core.owner import Owner
 from nodewise.specs.cluster import ClusterSpec
 from nodewise.specs.codec import run_from_json, run_to_json
 from nodewise.specs.run import RunRecord, RunStatus, TaskRecord
+from nodewise.specs.usage import UsageSample
+from nodewise.workspace.bills import BillStore
+from nodewise.workspace.budgets import BudgetStore
+from nodewise.workspace.clusters import ClusterStore
 from nodewise.workspace.database import RUNS, Database
+from nodewise.workspace.ledger import Ledger
 
 __all__ = ["Workspace"]
 
@@ -62,6 +67,26 @@ class Workspace:
         """Where reports go; it need not be there yet."""
         return self.root / "reports"
 
+    @property
+    def clusters(self) -> ClusterStore:
+        """The clusters that were defined here."""
+        return ClusterStore(self._database)
+
+    @property
+    def ledger(self) -> Ledger:
+        """Who had which node for how long, and at which price."""
+        return Ledger(self._database, self.create)
+
+    @property
+    def budgets(self) -> BudgetStore:
+        """What may be spent under which tag."""
+        return BudgetStore(self._database, self.create)
+
+    @property
+    def bills(self) -> BillStore:
+        """Lines of real bills that were imported."""
+        return BillStore(self._database, self.create)
+
     def create(self) -> None:
         """Make the folder, unless it is there, such that version control passes over it."""
         with self._writing():
@@ -92,6 +117,7 @@ class Workspace:
         scenario: str | None = None,
         experiment: str | None = None,
         tags: dict[str, str] | None = None,
+        cluster_name: str | None = None,
         provenance: dict[str, Any] | None = None,
     ) -> RunRecord:
         """Begin a run, held by this process: status RUNNING, an id of its own, and a folder."""
@@ -108,6 +134,7 @@ class Workspace:
                 scenario=scenario,
                 experiment=experiment,
                 tags=tags or {},
+                cluster_name=cluster_name,
                 provenance=provenance or {},
             )
             held_by = {"host": owner.host, "pid": owner.pid, "process_started_at": owner.started_at}
@@ -245,6 +272,25 @@ class Workspace:
 
     def _tasks_path(self, run_id: str) -> Path:
         return self.run_dir(run_id) / "tasks.parquet"
+
+    def write_usage(self, run_id: str, samples: Iterable[UsageSample]) -> None:
+        """Keep what the nodes used over time, in place of what was kept before. The file is whole or absent."""
+        from nodewise.workspace import usage as parquet
+
+        parquet.write_usage(self._usage_path(run_id), samples)
+
+    def read_usage(self, run_id: str) -> list[UsageSample]:
+        """What the nodes of a run used over time; nothing if nothing was kept.
+
+        Raises:
+            CorruptFileError: The file is damaged.
+        """
+        from nodewise.workspace import usage as parquet
+
+        return parquet.read_usage(self._usage_path(run_id))
+
+    def _usage_path(self, run_id: str) -> Path:
+        return self.run_dir(run_id) / "usage.parquet"
 
 
 def _to_row(run: RunRecord) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Clusters: emulated on this machine under a supervisor each, or somebody else's by address."""

@@ -1,0 +1,1 @@
+"""What would fail, found before anything is started: one call, all findings at once, each with its remedy."""
