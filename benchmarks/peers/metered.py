@@ -22,7 +22,7 @@ from nodewise.specs.place import NodePlace
 
 NODES = 5
 CPU_ROUNDS = 6000
-IMAGES = 1800
+IMAGES = 4000
 
 
 def compute() -> None:

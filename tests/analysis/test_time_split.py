@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.analysis.made_runs import a_sample, a_stage, a_task
 
-from nodewise.analysis.time_split import NodeTime, TimeSplit, split_time
-from nodewise.specs.place import NodeLimits
+from nodewise.analysis.time_split import NodeTime, TimeSplit, held_limits, split_time
+from nodewise.specs.place import EmulationTier, NodeLimits
 from nodewise.specs.run import StageRecord, TaskRecord
 from nodewise.specs.usage import UsageSample
 
@@ -121,6 +121,13 @@ def test_a_stage_that_does_not_tell_when_it_began_began_with_its_first_task() ->
 def test_no_time_at_all_is_idle() -> None:
     shares = split([], [], cluster_s=0).total.shares()
     assert shares == {"compute": 0, "read_write": 0, "communicate": 0, "wait": 0, "idle": 1}
+
+
+def test_nodes_are_held_to_what_their_tier_can_hold_them_to() -> None:
+    limits = NodeLimits(cpus=0.4, memory_bytes=2**30, network_bits_per_s=10**8, network_latency_s=0.01)
+    assert held_limits(limits, EmulationTier.NAMESPACES) == limits
+    assert held_limits(limits, EmulationTier.CGROUPS) == NodeLimits(cpus=0.4, memory_bytes=2**30)
+    assert held_limits(limits, EmulationTier.PROCESSES) == held_limits(limits, None) == NodeLimits()
 
 
 a_length = st.floats(0, 1e6, allow_nan=False)

@@ -6,7 +6,7 @@ from tests.analysis.made_runs import BEGAN, a_sample, a_stage, a_task
 
 from nodewise.analysis.usage_lines import MOST_STEPS, usage_lines
 from nodewise.specs.cluster import ClusterSpec
-from nodewise.specs.place import NodeLimits
+from nodewise.specs.place import EmulationTier, NodeLimits
 from nodewise.specs.results import StageSpan
 from nodewise.specs.run import RunRecord, RunStatus
 
@@ -17,6 +17,7 @@ RUN = RunRecord(
     status=RunStatus.FINISHED,
     created_at=datetime.fromtimestamp(BEGAN - 2, UTC),
     cluster=ClusterSpec(engine="spark", nodes=2, limits=LIMITS),
+    emulation_tier=EmulationTier.NAMESPACES,
     cluster_s=12.0,
     start_up_s=1.5,
     stages=(a_stage("prepare", 4), a_stage("score", 3, at=5)),

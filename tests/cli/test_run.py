@@ -6,10 +6,13 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from tests.engines.clusters import requires_java
 
@@ -17,6 +20,7 @@ from nodewise.workspace import Workspace
 
 from .conftest import Cli, Mark
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 SPARK = """
 import sys
 from pyspark.sql import SparkSession
@@ -57,8 +61,13 @@ context.parallelize(range(2), 2).foreach(lambda _: time.sleep(600))
 import time
 import ray
 ray.init(log_to_driver=False)
+
+@ray.remote
+def wait():
+    time.sleep(600)
+
 print('READY', flush=True)
-ray.get([ray.remote(time.sleep).remote(600) for _ in range(2)])
+ray.get([wait.remote() for _ in range(2)])
 """,
 }
 
@@ -197,27 +206,25 @@ def test_a_program_whose_keeper_is_killed_ends_with_it(started: Started, mark: M
 
 @requires_java
 @pytest.mark.xdist_group("spark")
-def test_a_spark_script_runs_on_all_nodes_and_its_stages_are_kept(
+def test_the_spark_example_runs_on_all_nodes_and_its_stages_are_kept(
     cli: Cli, tmp_path: Path, workspace: Workspace, read_json: Callable[[Path], dict[str, Any]], mark: Mark
 ) -> None:
-    (tmp_path / "sums.py").write_text(SPARK)
     secret = "hunter2-9f8e7d"
     options = ["--engine", "spark", "--nodes", "2", "--cores-per-node", "1", "--json", "run.json"]
-    done = cli("run", *options, "--", "python", "sums.py", "--token", secret)
+    script = ["spark-submit", "--conf", f"spark.my.password={secret}", str(EXAMPLES / "estimate_pi.py")]
+    done = cli("run", *options, "--", *script, "--darts", "4000", "--tasks", "4")
     assert done.returncode == 0, done.stderr
-    assert f"[(0, 12), (1, 16)] ['--token', '{secret}']\n" in done.stdout
+    # The same seeds throw the same darts.
+    assert "pi is about 3.1390\n" in done.stdout
     result = read_json(tmp_path / "run.json")["result"]
-    assert (result["kind"], result["stages"], result["tasks"], result["failed_tasks"]) == ("spark", 2, 6, 0)
+    assert (result["kind"], result["stages"], result["tasks"], result["failed_tasks"]) == ("spark", 1, 4, 0)
     assert result["notes"] == []
     run = workspace.get_run(result["run_id"])
-    assert [(stage.name.split(" at ")[0], stage.num_tasks) for stage in run.stages] == [
-        ("0: reduceByKey", 4),
-        ("1: collect", 2),
-    ]
+    assert [(stage.name.split(" at ")[0], stage.num_tasks) for stage in run.stages] == [("0: sum", 4)]
     tasks = workspace.read_tasks(run.run_id)
     assert {task.node for task in tasks} == {"node-0", "node-1"}
     assert all(task.cpu_s > 0 for task in tasks)
-    kept = [path for path in workspace.root.rglob("*") if path.is_file() and path.name != "stdout.log"]
+    kept = [path for path in workspace.root.rglob("*") if path.is_file()]
     assert [path for path in kept if secret.encode() in path.read_bytes()] == []
     assert mark.left() == []
 
@@ -253,17 +260,49 @@ def test_a_ray_script_is_a_job_whose_tasks_are_kept(
     assert mark.left() == []
 
 
-@pytest.mark.parametrize(
-    "engine",
-    [
-        pytest.param("spark", marks=[requires_java, pytest.mark.xdist_group("spark")]),
-        pytest.param("ray", marks=pytest.mark.xdist_group("ray")),
-    ],
-)
-def test_nothing_of_an_engines_program_outlives_a_command_that_was_killed(
-    engine: str, started: Started, mark: Mark
-) -> None:
-    process = started(WAITING[engine], "--engine", engine, "--cores-per-node", "1")
+@requires_java
+@pytest.mark.xdist_group("spark")
+def test_nothing_of_a_spark_program_outlives_a_command_that_was_killed(started: Started, mark: Mark) -> None:
+    process = started(WAITING["spark"], "--engine", "spark", "--cores-per-node", "1")
     process.kill()
     assert wait_for(process) == -9
+    assert mark.left() == []
+
+
+@pytest.mark.xdist_group("ray")
+def test_a_ray_job_on_a_cluster_that_stays_up_is_stopped_when_its_command_is_killed(
+    cli: Cli, tmp_path: Path, started: Started, mark: Mark, read_json: Callable[[Path], dict[str, Any]]
+) -> None:
+    (tmp_path / "cluster.yaml").write_text("name: stays\nengine: ray\nworkers: 1\ncores_per_node: 1\n")
+    created = cli("clusters", "create", "cluster.yaml")
+    assert created.returncode == 0, created.stderr
+
+    def of_the_job() -> list[str]:
+        lines = []
+        for process in mark.processes():
+            with suppress(psutil.Error):
+                lines.append(" ".join(process.cmdline()))
+        return [
+            line for line in lines if any(word in line for word in ("waits.py", "nodewise.jobs.ray_job", "ray::wait"))
+        ]
+
+    try:
+        process = started(WAITING["ray"], "--cluster", "stays")
+        assert len(of_the_job()) >= 2
+        process.kill()
+        assert wait_for(process) == -9
+        deadline = time.monotonic() + 10
+        while of_the_job() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert of_the_job() == []
+        (tmp_path / "one.txt").write_text("a word or two")
+        (tmp_path / "two.txt").write_text("three")
+        script = ["python", str(EXAMPLES / "word_lengths.py"), "one.txt", "two.txt"]
+        done = cli("run", "--cluster", "stays", "--json", "run.json", "--", *script)
+        # 1, 4, 2, 3 and 5 letters.
+        assert "5 words of 3.00 letters\n" in done.stdout
+        result = read_json(tmp_path / "run.json")["result"]
+        assert (result["cluster"], result["stages"], result["tasks"]) == ("stays", 1, 2)
+    finally:
+        cli("clusters", "stop", "stays", "--force")
     assert mark.left() == []

@@ -70,6 +70,7 @@ def only_cluster(site: Site) -> ClusterRecord:
     return record
 
 
+@pytest.mark.timeout(1200)
 @on_every_engine
 def test_a_command_killed_at_any_moment_leaves_nothing(
     site: Site, digits_folder: Path, tmp_path: Path, name: EngineName
@@ -133,7 +134,7 @@ def test_a_supervisor_without_its_guard_ends_itself(site: Site, digits_folder: P
     site.check_nothing_left()
 
 
-@pytest.mark.parametrize("tier", EmulationTier)
+@pytest.mark.parametrize("tier", EmulationTier if ALL else [EmulationTier.PROCESSES])
 @on_no_cluster("spark")
 def test_what_is_left_when_nobody_looks_after_a_cluster_any_more_goes_with_the_next_look(
     site: Site, tier: EmulationTier

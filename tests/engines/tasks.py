@@ -58,6 +58,12 @@ def sleep(seconds: float, _meter: TaskMeter) -> float:
     return seconds
 
 
+def look(partition: tuple[str, str], _meter: TaskMeter) -> tuple[Any, str, dict[str, str]]:
+    """An attribute of a module, the interpreter, and the variables of the process."""
+    module, name = partition
+    return getattr(import_module(module), name), sys.executable, dict(os.environ)
+
+
 def allocate(partition: tuple[int, int, str], _meter: TaskMeter) -> int:
     """Fill so many bytes of memory, the first ``times`` times that it is tried; ``folder`` keeps count."""
     num_bytes, times, folder = partition

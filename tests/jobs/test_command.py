@@ -20,7 +20,9 @@ def in_an_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("both.py").write_text("import ray\nimport pyspark\n")
     Path("plain.py").write_text("import json\nfrom .pyspark import x\n# import ray\nname = 'import ray'\n")
     Path("broken.py").write_text("import ray\ndef (:\n")
-    Path("work.ipynb").write_text("{}")
+    Path("work.ipynb").write_text('{"nbformat": 4}')
+    Path("empty.ipynb").write_text("{}")
+    Path("cut.ipynb").write_text('{"nbformat": 4, ')
 
 
 @pytest.mark.parametrize(
@@ -75,6 +77,8 @@ def test_any_kind_of_script_can_be_run_as_a_program() -> None:
         (["spark-submit", "app.jar"], "auto", "ray", "for spark, and the cluster's engine is 'ray'"),
         (["sh", "-c", "true"], "ray", "ray", "'sh' is no Python file"),
         (["sh"], "notebook", "local", "'sh' is no notebook"),
+        (["empty.ipynb"], "auto", "local", "empty.ipynb is no notebook"),
+        (["cut.ipynb"], "auto", "local", "cut.ipynb is no notebook"),
         (["spark.py"], "notebook", "local", "'spark.py' is no notebook"),
         (["spark-submit", "--name", "x"], "auto", "spark", "given no application"),
         (["spark-submit", "--master", "local", "a.py"], "auto", "spark", "--master local: where the program runs"),

@@ -1,5 +1,6 @@
 """Files as the kernel writes them, and a real group where this process may make one."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from nodewise.metering.cgroups import GroupCounters, GroupTotals
+from nodewise.metering.sampler import Sampler
+from nodewise.specs.place import NodePlace
 
 ROOT = Path("/sys/fs/cgroup")
 CONTROLLERS = ("cpu", "cpuacct", "memory", "blkio")
@@ -33,7 +36,6 @@ def test_version_2_is_read_from_one_folder(tmp_path: Path) -> None:
     assert group.read() == GroupTotals(
         cpu_s=2.5, throttled_s=0.75, memory_bytes=800_000, read_bytes=1010, written_bytes=202, memory_kills=2
     )
-    assert group.is_complete
     assert group.pids() == [12, 13]
     group.close()
 
@@ -55,7 +57,6 @@ def test_version_1_is_read_from_a_folder_per_controller(tmp_path: Path) -> None:
     assert group.read() == GroupTotals(
         cpu_s=4.25, throttled_s=1.5, memory_bytes=3000, read_bytes=301, written_bytes=20, memory_kills=1
     )
-    assert group.is_complete
     group.close()
 
 
@@ -65,7 +66,6 @@ def test_what_a_group_does_not_count_is_not_known(tmp_path: Path) -> None:
     assert group.read() == GroupTotals(
         cpu_s=None, throttled_s=0.0, memory_bytes=None, read_bytes=None, written_bytes=None, memory_kills=0
     )
-    assert not group.is_complete
     group.close()
 
 
@@ -105,6 +105,21 @@ def test_a_real_group_counts_a_known_burn(folders: list[Path]) -> None:
     assert 0.5 <= after.cpu_s - before.cpu_s <= float(child.stdout) * 1.05
     assert (after.throttled_s, after.memory_kills) == (0.0, 0)
     group.close()
+
+
+def test_a_node_in_a_group_is_told_apart_from_the_driver_that_started_it(folders: list[Path]) -> None:
+    enter = "".join(f"open('{folder}/cgroup.procs', 'w').write(str(os.getpid()));" for folder in folders)
+    code = f"import os, time; {enter} end = time.process_time() + 0.5\nwhile time.process_time() < end: pass"
+    node = NodePlace(name="node-0", host="127.0.0.1", cgroup_dirs=tuple(map(str, folders)))
+    sampler = Sampler([NodePlace(name="driver", host="127.0.0.1", pids=(os.getpid(),)), node], interval_s=0.05)
+    sampler.start()
+    subprocess.run([sys.executable, "-S", "-E", "-c", code], check=True)
+    used = {"driver": 0.0, "node-0": 0.0, "machine": 0.0}
+    for sample in sampler.stop():
+        used[sample.node] += sample.cpu_cores * sample.interval_s
+    assert used["node-0"] == pytest.approx(0.5, abs=0.1)
+    # Its own, and the start of the process before that entered the group.
+    assert used["driver"] <= 0.25
 
 
 def test_a_group_that_is_gone_raises(folders: list[Path]) -> None:

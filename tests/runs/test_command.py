@@ -14,8 +14,9 @@ from tests.engines.processes import MARK, LeftOver, marked_processes
 
 import nodewise
 from nodewise.core.errors import InputError, ProgramFailedError
+from nodewise.isolation.tiers import detect_tier
 from nodewise.runs.node_cpu import NodeCpu
-from nodewise.specs.place import NodePlace
+from nodewise.specs.place import EmulationTier, NodePlace
 from nodewise.specs.results import CommandResult
 from nodewise.specs.run import RunRecord, RunStatus, TaskRecord
 from nodewise.workspace import Workspace
@@ -121,6 +122,28 @@ def test_a_program_that_a_signal_ends_has_the_status_that_a_shell_gives_it(ran: 
     with pytest.raises(ProgramFailedError, match="sh was ended by SIGSEGV: it wrote nothing") as caught:
         ran("sh", "-c", "kill -SEGV $$")
     assert caught.value.result.exit_status == 139
+
+
+@pytest.mark.skipif(
+    detect_tier(None).tier is EmulationTier.PROCESSES, reason="this machine has no control groups to limit memory with"
+)
+def test_a_program_that_outgrows_its_node_is_told_why_it_was_killed(ran: Ran, left_over: LeftOver) -> None:
+    with pytest.raises(ProgramFailedError) as caught:
+        ran(*python("bytearray(200 << 20)"), memory_per_node="64MiB")
+    assert caught.value.result.exit_status == 137
+    assert "was ended by SIGKILL" in caught.value.message
+    assert "(1 processes were ended at the node's memory limit of 64.0 MiB)" in caught.value.message
+    assert left_over() == []
+
+
+def test_a_folder_can_take_one_program_after_another(ran: Ran, tmp_path: Path) -> None:
+    Path("work.ipynb").write_text(notebook("1"))
+    ran("work.ipynb", output=tmp_path / "mine")
+    Path("work.ipynb").write_text('{"nbformat": 4}')
+    with pytest.raises(ProgramFailedError, match=r"work\.ipynb is no notebook: ") as caught:
+        ran("work.ipynb", output=tmp_path / "mine")
+    # Nothing of the first is taken for the second's.
+    assert (caught.value.result.tasks, caught.value.result.notebook_path) == (0, None)
 
 
 def test_what_a_program_leaves_running_is_ended_with_it(ran: Ran, left_over: LeftOver) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from nodewise.analysis import ratios
 from nodewise.analysis.limiter import what_limits
-from nodewise.analysis.time_split import split_time
+from nodewise.analysis.time_split import held_limits, split_time
 from nodewise.analysis.usage_lines import usage_lines
 from nodewise.analysis.verdict import write_verdict
 from nodewise.core.errors import UnknownNameError
@@ -139,13 +139,14 @@ def _where_the_time_went(run: RunRecord, tasks: Sequence[TaskRecord], usage: Seq
     if not tasks and not usage:
         return {}
     cluster, cluster_s = run.cluster, _billed_s(run)
+    limits = held_limits(cluster.limits, run.emulation_tier)
     split = split_time(
         run.stages,
         tasks,
         usage,
         nodes=cluster.nodes,
         slots_per_node=cluster.cores_per_node,
-        limits=cluster.limits,
+        limits=limits,
         cluster_s=cluster_s,
         start_up_s=run.start_up_s or 0.0,
     )
@@ -155,7 +156,7 @@ def _where_the_time_went(run: RunRecord, tasks: Sequence[TaskRecord], usage: Seq
         tasks,
         usage,
         slots_per_node=cluster.cores_per_node,
-        limits=cluster.limits,
+        limits=limits,
         cluster_s=cluster_s,
     )
     return {

@@ -19,14 +19,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nodewise.analysis.limits import GANG_STAGES
-from nodewise.specs.place import NodeLimits
+from nodewise.specs.place import EmulationTier, NodeLimits
 from nodewise.specs.run import StageRecord, TaskRecord
 from nodewise.specs.usage import DRIVER, MACHINE, UsageSample
 
-__all__ = ["LINK_IS_FULL", "PARTS", "NodeTime", "TimeSplit", "link_full_s", "split_time", "stage_span"]
+__all__ = ["LINK_IS_FULL", "PARTS", "NodeTime", "TimeSplit", "held_limits", "link_full_s", "split_time", "stage_span"]
 
 PARTS = ("compute", "read_write", "communicate", "wait", "idle")
 """What a node's time is split into."""
@@ -112,7 +112,7 @@ def split_time(
         nodes: At least so many; further ones that the tasks name (in place of lost ones) count too, and those that
             neither tasks nor samples name did nothing but wait.
         slots_per_node: Task slots of a node.
-        limits: Of a node; without one on its CPU it has a CPU per slot.
+        limits: That a node was held to; without one on its CPU it has a CPU per slot.
         cluster_s, start_up_s: From the start of the cluster to its stop, and the part of it before the first stage.
     """
     ready_s = max(0.0, cluster_s - start_up_s, sum(stage.wall_s for stage in stages))
@@ -141,6 +141,17 @@ def split_time(
         start_up_s=start_up_s,
         ideal_s=_sum(by_node.values()).compute_s / len(names),
     )
+
+
+def held_limits(limits: NodeLimits, tier: EmulationTier | None) -> NodeLimits:
+    """Those of the limits that a tier of emulation holds nodes to; without a tier, none."""
+    match tier:
+        case EmulationTier.NAMESPACES:
+            return limits
+        case EmulationTier.CGROUPS:
+            return replace(limits, network_bits_per_s=None, network_latency_s=None)
+        case _:
+            return NodeLimits()
 
 
 def stage_span(stage: StageRecord, tasks: Iterable[TaskRecord]) -> tuple[float, float]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from statistics import median
 
-from nodewise.analysis.time_split import stage_span
+from nodewise.analysis.time_split import held_limits, stage_span
 from nodewise.specs.results import NodeUsage, StageSpan, UsageResult
 from nodewise.specs.run import RunRecord, TaskRecord
 from nodewise.specs.usage import DRIVER, MACHINE, UsageSample
@@ -33,6 +33,7 @@ def usage_lines(run: RunRecord, tasks: Sequence[TaskRecord], samples: Sequence[U
     length_s = max(sample.at for sample in samples) - began
     step_s = max(median(sample.interval_s for sample in samples), length_s / MOST_STEPS)
     steps = min(MOST_STEPS, math.ceil(length_s / step_s))
+    limits = held_limits(run.cluster.limits, run.emulation_tier)
     spans = [(stage, stage_span(stage, [task for task in tasks if task.stage == stage.name])) for stage in run.stages]
     return UsageResult(
         run_id=run.run_id,
@@ -45,9 +46,9 @@ def usage_lines(run: RunRecord, tasks: Sequence[TaskRecord], samples: Sequence[U
         ),
         start_up_s=round(run.start_up_s or 0.0, 3),
         ended_s=round(max(length_s, run.cluster_s or 0.0), 3),
-        cpus=run.cluster.limits.cpus,
-        memory_limit_bytes=run.cluster.limits.memory_bytes,
-        network_limit_bits_per_s=run.cluster.limits.network_bits_per_s,
+        cpus=limits.cpus,
+        memory_limit_bytes=limits.memory_bytes,
+        network_limit_bits_per_s=limits.network_bits_per_s,
     )
 
 

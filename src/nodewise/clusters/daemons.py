@@ -33,17 +33,24 @@ class Daemons:
         self._log_dir = log_dir
         self._check = check
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._essential: set[str] = set()
 
     def log_path(self, name: str) -> Path:
         return self._log_dir / f"{name}.log"
 
-    def start(self, name: str, command: Sequence[str], env: Mapping[str, str]) -> int:
-        """Start one program; its standard output and error go to ``log_path(name)``. Returns its process id."""
+    def start(self, name: str, command: Sequence[str], env: Mapping[str, str], *, essential: bool = False) -> int:
+        """Start one program; its standard output and error go to ``log_path(name)``. Returns its process id.
+
+        Args:
+            essential: Without it there is nothing that others could wait for.
+        """
         with self.log_path(name).open("wb") as log:
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=dict(env), start_new_session=True
             )
         self._processes[name] = process
+        if essential:
+            self._essential.add(name)
         return process.pid
 
     def run(self, name: str, command: Sequence[str], env: Mapping[str, str], timeout_s: float) -> None:
@@ -69,7 +76,7 @@ class Daemons:
         """The first match of a pattern in the log of a program that is running.
 
         Raises:
-            NodewiseError: The program ended, or the text did not come in time.
+            NodewiseError: The program, or an essential one, ended; or the text did not come in time.
         """
         deadline = time.monotonic() + timeout_s
         path = self.log_path(name)
@@ -81,6 +88,9 @@ class Daemons:
                 return found.group(0)
             if ended is not None:
                 raise self._ended(name, ended)
+            for other, error in self.ended().items():
+                if other in self._essential:
+                    raise error
             time.sleep(POLL_S)
         raise NodewiseError(f"{name} did not start within {timeout_s:.0f} s", hint=f"its log: {path}")
 

@@ -59,7 +59,7 @@ class RaySoftware:
         server = [f"--include-dashboard={str(setting.job_server).lower()}", "--dashboard-port=0"]
         server += [f"--dashboard-host={setting.driver_host}", *self._autoscaling()]
         command = self._command("head", setting.driver_host, *head, *server)
-        setting.daemons.start("head", command, {**os.environ, **self._environment_of(HEAD)})
+        setting.daemons.start("head", command, {**os.environ, **self._environment_of(HEAD)}, essential=True)
         told = setting.daemons.wait_for_text("head", r"ray start --address='([^']+)'", START_TIMEOUT_S)
         self.address = told.split("'")[1]
         if setting.job_server:

@@ -20,8 +20,8 @@ __all__ = ["SparkSoftware"]
 # Nodes are JVMs that only hand work to Python: a small heap and the client compiler start in half the time.
 JAVA_OPTIONS = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Xshare:auto"
 EXECUTOR_BYTES = 512 * 2**20
-# Spark refuses executors with less.
-LEAST_EXECUTOR_BYTES = 450 * 2**20
+# Executors that find less than 450 MiB usable refuse to work, and the JVM keeps some for itself.
+LEAST_EXECUTOR_BYTES = 480 * 2**20
 LOG_CONFIG = """\
 rootLogger.level = warn
 rootLogger.appenderRef.stderr.ref = console
@@ -72,6 +72,7 @@ class SparkSoftware:
             "master",
             self._launch("org.apache.spark.deploy.master.Master", setting.driver_host, *port),
             {**os.environ, **self._daemon_environment},
+            essential=True,
         )
         host = re.escape(setting.driver_host)
         self._master_page = setting.daemons.wait_for_text("master", rf"http://{host}:\d+", START_TIMEOUT_S)

@@ -87,9 +87,6 @@ class SparkDemand:
         idle = [host for host, since in self._idle_since.items() if now - since >= IDLE_S]
         return Scaling(add=max(0, wanted - len(hosts)), idle=tuple(idle[: max(0, len(hosts) - wanted)]))
 
-    def close(self) -> None:
-        self._socket.close()
-
     def _hear(self) -> None:
         with suppress(BlockingIOError):
             while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import shlex
@@ -88,7 +89,9 @@ def recognise(command: Sequence[str], kind: ProgramChoice, engine: EngineName, f
     wanted, what = (".ipynb", "notebook (.ipynb)") if kind == "notebook" else (".py", "Python file")
     if script is None or not script[0].endswith(wanted):
         raise InputError(f"{words[0]!r} is no {what}", hint="--kind program runs any program")
-    _require_file(script[0], folder)
+    path = _require_file(script[0], folder)
+    if kind == "notebook":
+        _require_notebook(path)
     return Program(kind=kind, command=words, folder=folder, arguments=script)
 
 
@@ -162,6 +165,17 @@ def _require_file(name: str, folder: Path) -> Path:
     if not path.is_file():
         raise InputError(f"{name} does not exist", hint="give the path of the program")
     return path
+
+
+def _require_notebook(path: Path) -> None:
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError, OSError):
+        content = None
+    if not isinstance(content, dict) or "nbformat" not in content:
+        raise InputError(
+            f"{path.name} is no notebook", hint="a notebook is JSON with a key nbformat, as Jupyter saves it"
+        )
 
 
 def _imports(path: Path) -> set[str]:

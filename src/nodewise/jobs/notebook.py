@@ -70,8 +70,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _stop)
     try:
         notebook = nbformat.read(source, as_version=4)
-    except (ValueError, KeyError, AttributeError) as error:
-        print(f"{source} is no notebook: {error}", file=sys.stderr)
+    except (nbformat.ValidationError, ValueError, KeyError, AttributeError) as error:
+        print(f"{source} is no notebook: {str(error).splitlines()[0]}", file=sys.stderr)
         return _CELL_FAILED
     client = Client(
         notebook,

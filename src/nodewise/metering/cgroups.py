@@ -42,9 +42,9 @@ class GroupCounters:
     """
 
     def __init__(self, folders: Sequence[str]) -> None:
+        self._folders = tuple(folders)
         self._files: dict[str, int] = {}
         for name in (
-            "cgroup.procs",
             "cpuacct.usage",
             "cpu.stat",
             "memory.usage_in_bytes",
@@ -58,12 +58,6 @@ class GroupCounters:
             path = next((path for folder in folders if (path := Path(folder) / name).exists()), None)
             if path is not None:
                 self._files[name] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether CPU time, memory and storage are all counted here."""
-        totals = self.read()
-        return None not in (totals.cpu_s, totals.memory_bytes, totals.read_bytes)
 
     def read(self) -> GroupTotals:
         """All counters.
@@ -90,7 +84,10 @@ class GroupCounters:
         Raises:
             OSError: The group is gone.
         """
-        return [int(pid) for pid in self._text("cgroup.procs").split()]
+        # Opened each time: of one that stays open, version 1 shows a list that is up to a second old, and reading it
+        # makes it last.
+        text = Path(self._folders[0], "cgroup.procs").read_text() if self._folders else ""
+        return [int(pid) for pid in text.split()]
 
     def close(self) -> None:
         for descriptor in self._files.values():

@@ -50,6 +50,8 @@ class Counters(Protocol):
 class NodeCounters:
     """The counters of a node: its control group's own, of its processes what no group counts, and of its link.
 
+    Its processes are followed in any case, so that none counts for a place that its parent is in, too.
+
     Raises:
         OSError: Its link is not there.
     """
@@ -57,8 +59,8 @@ class NodeCounters:
     def __init__(self, place: NodePlace, table: ProcessTable) -> None:
         self._group = GroupCounters(place.cgroup_dirs)
         self._link: _LinkCounters | None = None
+        self._family = FamilyCounters(table, place.pids, more=self._group.pids)
         try:
-            self._family = None if self._group.is_complete else FamilyCounters(table, place.pids, more=self._group.pids)
             if place.link is not None:
                 self._link = _LinkCounters(place.link)
         except OSError:
@@ -66,22 +68,14 @@ class NodeCounters:
             raise
 
     def read(self) -> Totals:
-        group = self._group.read()
-        cpu_s, memory_bytes = group.cpu_s, group.memory_bytes
-        read_bytes, written_bytes = group.read_bytes, group.written_bytes
-        if self._family is not None:
-            family = self._family.read()
-            cpu_s = family.cpu_s if cpu_s is None else cpu_s
-            memory_bytes = family.memory_bytes if memory_bytes is None else memory_bytes
-            read_bytes = family.read_bytes if read_bytes is None else read_bytes
-            written_bytes = family.written_bytes if written_bytes is None else written_bytes
+        group, family = self._group.read(), self._family.read()
         received_bytes, sent_bytes = (None, None) if self._link is None else self._link.read()
         return Totals(
-            cpu_s=cpu_s or 0.0,
+            cpu_s=family.cpu_s if group.cpu_s is None else group.cpu_s,
             throttled_s=group.throttled_s,
-            memory_bytes=memory_bytes or 0,
-            read_bytes=read_bytes or 0,
-            written_bytes=written_bytes or 0,
+            memory_bytes=family.memory_bytes if group.memory_bytes is None else group.memory_bytes,
+            read_bytes=family.read_bytes if group.read_bytes is None else group.read_bytes,
+            written_bytes=family.written_bytes if group.written_bytes is None else group.written_bytes,
             received_bytes=received_bytes,
             sent_bytes=sent_bytes,
             memory_kills=group.memory_kills,

@@ -21,12 +21,12 @@ class ProcessTable:
     def __init__(self) -> None:
         self.parents: dict[int, int] = {}
         self.children: dict[int, list[int]] = {}
-        self._families: dict[FamilyCounters, tuple[int, ...]] = {}
+        self._families: list[FamilyCounters] = []
         self._owners: dict[int, FamilyCounters] = {}
 
-    def join(self, family: FamilyCounters, pids: Iterable[int]) -> None:
-        """Give these processes and their descendants to a family, for as long as they live."""
-        self._families[family] = tuple(pids)
+    def join(self, family: FamilyCounters) -> None:
+        """Give its first processes and their descendants to a family, for as long as they live."""
+        self._families.append(family)
 
     def refresh(self) -> None:
         """Look who is there; only of those not seen before, or who lost their parent, it asks more."""
@@ -43,7 +43,7 @@ class ProcessTable:
         for pid, parent in kept.items():
             children[parent].append(pid)
         self.children = dict(children)
-        self._owners = {pid: family for family, first in self._families.items() for pid in first}
+        self._owners = {pid: family for family in self._families for pid in family.first_pids()}
         for pid, family in list(self._owners.items()):
             for descendant in self.descendants([pid], family):
                 self._owners[descendant] = family
@@ -94,20 +94,27 @@ class FamilyCounters:
 
     Args:
         pids: The first processes.
-        more: Tells further ones at every look.
+        more: Tells further ones at every look; it may raise OSError when there can be no more.
     """
 
     def __init__(self, table: ProcessTable, pids: Iterable[int], more: Callable[[], Iterable[int]] = list) -> None:
         self._table = table
-        self._first = tuple(pids)
+        self._pids = tuple(pids)
         self._more = more
         self._members: dict[int, _Member] = {}
         self._ended = self._most = _Amounts()
-        table.join(self, self._first)
+        table.join(self)
+
+    def first_pids(self) -> list[int]:
+        """Those that the family begins with, whether they are there or not."""
+        try:
+            return [*self._pids, *self._more()]
+        except OSError:
+            return list(self._pids)
 
     def read(self) -> FamilyTotals:
         """The counters as of the table's last ``refresh``; they never go back."""
-        for pid in self._table.descendants([*self._members, *self._first, *self._more()], self):
+        for pid in self._table.descendants([*self._members, *self.first_pids()], self):
             if pid not in self._members:
                 with suppress(psutil.Error):
                     self._members[pid] = _Member(psutil.Process(pid), parent=self._table.parents[pid])

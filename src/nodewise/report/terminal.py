@@ -27,6 +27,8 @@ __all__ = ["render_comparison", "render_prepare", "render_score", "render_train"
 
 WIDE = 100
 """Columns from which on the table has room for all it can show."""
+SHORT_NAME = 12
+"""Letters of a stage's name up to which it heads a column."""
 SKIPPED_SHOWN = 10
 SPARKS = " \u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 PLAIN_SPARKS = " .:-=+*#@"
@@ -166,23 +168,32 @@ def _cost_notes(comparison: ComparisonResult) -> list[str]:
 
 
 def _stage_table(comparison: ComparisonResult) -> Table:
+    """A row per scenario; of stages whose names are long, as those of programs are, a row per stage."""
     stages = text.long_stages(comparison)
-    others = [text.other_stages_s(scenario, stages) for scenario in comparison.scenarios]
-    rest = [text.OTHER_STAGES] if any(others) else []
-    table = make_table(
-        Column("Time and records/s", "left", folds=True),
-        *map(Column, ["start-up", *map(text.printable, stages), *rest, "stop"]),
-    )
-    for scenario, other_s in zip(comparison.scenarios, others, strict=True):
-        measured = {stage.name: stage for stage in scenario.stages}
-        table.add_row(
-            Text(text.printable(scenario.name)),
-            format_duration(scenario.start_up_seconds),
-            *(_stage_cell(measured[name]) if name in measured else text.NOTHING for name in stages),
-            *(format_duration(other_s) for _ in rest),
-            format_duration(scenario.stop_seconds),
-        )
+    rest = any(text.other_stages_s(scenario, stages) for scenario in comparison.scenarios)
+    parts = ["start-up", *map(text.printable, stages), *([text.OTHER_STAGES] if rest else []), "stop"]
+    cells = [_part_cells(scenario, stages, rest=rest) for scenario in comparison.scenarios]
+    names = [text.printable(scenario.name) for scenario in comparison.scenarios]
+    if max(map(len, parts)) > SHORT_NAME:
+        table = make_table(Column("Time", "left", folds=True), *(Column(name, "right", folds=True) for name in names))
+        for number, part in enumerate(parts):
+            table.add_row(Text(part), *(row[number] for row in cells))
+        return table
+    table = make_table(Column("Time and records/s", "left", folds=True), *map(Column, parts))
+    for name, row in zip(names, cells, strict=True):
+        table.add_row(Text(name), *row)
     return table
+
+
+def _part_cells(scenario: ScenarioResult, stages: Sequence[str], *, rest: bool) -> list[str]:
+    """The times of start-up, stages, other stages and stop."""
+    measured = {stage.name: stage for stage in scenario.stages}
+    return [
+        format_duration(scenario.start_up_seconds),
+        *(_stage_cell(measured[name]) if name in measured else text.NOTHING for name in stages),
+        *([format_duration(text.other_stages_s(scenario, stages))] if rest else []),
+        format_duration(scenario.stop_seconds),
+    ]
 
 
 def _stage_cell(stage: StageResult) -> str:

@@ -207,9 +207,8 @@ def _told(measure: _Measure, node: NodeUsage, usage: UsageResult) -> str:
 
 
 def _summary(usage: UsageResult) -> str:
-    parts = [
-        f"Means over steps of {format_duration(usage.step_s)}, written at the right: after start-up; of memory the most"
-    ]
+    steps = f"Means over steps of {format_duration(usage.step_s)}"
+    parts = [f"{steps}; the figures at the right are means after start-up, of memory the most"]
     limits = [
         f"{usage.cpus:g} CPU" if usage.cpus is not None else "",
         format_rate(usage.network_limit_bits_per_s) if usage.network_limit_bits_per_s is not None else "",

@@ -57,7 +57,7 @@ def run_program(
     launch = _LAUNCHES[program.kind](program, around)
     output = Output(stdout=stdout, stderr=stderr, stdout_path=folder / STDOUT_LOG, stderr_path=folder / STDERR_LOG)
     environment = {**os.environ, **around.environment, **launch.environment}
-    work = _Work(session, launch, NodeCpu(around.places))
+    work = _Work(session, launch, around)
     kills_before = session.hold.memory_kills()
     end: ProgramEnd | None = None
     try:
@@ -96,13 +96,14 @@ def run_program(
 class _Work:
     """When the program's start is over, and what the nodes have used since."""
 
-    def __init__(self, session: Session, launch: Launch, cpu: NodeCpu) -> None:
+    def __init__(self, session: Session, launch: Launch, around: Surroundings) -> None:
         self._session = session
         self._launch = launch
+        self._around = around
         self._is_up = False
         self._began = time.perf_counter()
         self.started_at = time.time()
-        self.cpu = cpu
+        self.cpu = NodeCpu(around.places)
         session.start_up_s = session.hold.cluster_s
 
     def look(self) -> None:
@@ -110,6 +111,7 @@ class _Work:
         if not self._is_up and self._launch.is_up():
             self._is_up = True
             self._session.begin_work()
+            self.cpu = NodeCpu(self._around.places)
             self._began = time.perf_counter()
 
     @property

@@ -15,6 +15,7 @@ from nodewise.core.units import format_bytes
 from nodewise.isolation.places import memory_kills
 from nodewise.metering.pricing import Pricing
 from nodewise.metering.sampler import Sampler
+from nodewise.runs.follow import NodeFollower
 from nodewise.specs.access import ClusterAccess
 from nodewise.specs.place import EmulationTier, NodePlace
 from nodewise.specs.run import RunRecord
@@ -44,6 +45,7 @@ class ClusterHold:
         self._began: float | None = None
         self._closed_s: float | None = None
         self._sampler: Sampler | None = None
+        self._follower: NodeFollower | None = None
         self._is_lost = False
         self.link: ClusterLink | None = None
 
@@ -70,6 +72,10 @@ class ClusterHold:
         # What is there now; the engine's processes of a node without control group are found as its descendants.
         self._sampler = Sampler(self._places)
         self._sampler.start()
+        if self.link is not None and self.link.access.is_autoscaled:
+            name = run.cluster_name or run.run_id
+            self._follower = NodeFollower(self._workspace.clusters, name, self._sampler, self.link.access.places)
+            self._follower.start()
         return None if self.link is None else self.link.access
 
     def begin_work(self) -> None:
@@ -114,6 +120,9 @@ class ClusterHold:
 
     def close(self) -> list[UsageSample]:
         """Let the cluster go, or end it, and return what its nodes used; once, whatever has happened."""
+        if self._follower is not None:
+            self._follower.stop()
+            self._follower = None
         samples = self._sampler.stop() if self._sampler is not None else []
         self._sampler = None
         if self.link is not None:

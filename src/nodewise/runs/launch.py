@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from nodewise.core.errors import ClusterStateError
 from nodewise.core.secrets import redact
 from nodewise.isolation.places import command_in
 from nodewise.jobs.command import Program, notebook_command, ray_command
@@ -133,8 +134,8 @@ class NotebookLaunch:
     """
 
     def __init__(self, program: Program, around: Surroundings) -> None:
-        self._report = around.folder / "cells.json"
-        self._executed = around.folder / "executed.ipynb"
+        self._report = _new(around.folder / "cells.json")
+        self._executed = _new(around.folder / "executed.ipynb")
         self._name = program.name
         command = notebook_command(program, self._executed, self._report)
         place = next(iter(around.places), None) if around.cluster.engine == "local" else None
@@ -165,9 +166,11 @@ class RayLaunch:
 
     def __init__(self, program: Program, around: Surroundings) -> None:
         server = around.access.job_server if around.access is not None else around.cluster.address
-        self._report = around.folder / "ray-tasks.json"
+        if server is None:
+            raise ClusterStateError("the cluster has no job server", hint="stop it and start it again")
+        self._report = _new(around.folder / "ray-tasks.json")
         self._around = around
-        self.command = ray_command(program, str(server), _told(around), self._report)
+        self.command = ray_command(program, server, _told(around), self._report)
         self.environment: dict[str, str] = {}
 
     def is_up(self) -> bool:
@@ -175,21 +178,22 @@ class RayLaunch:
 
     def outcome(self, _end: ProgramEnd | None, _started_at: float) -> Outcome:
         attempts = sorted(_read_report(self._report), key=lambda task: float(task["started_at"]))
-        by_name: dict[str, list[TaskRecord]] = {}
+        by_name: dict[str, list[dict[str, Any]]] = {}
         for attempt in attempts:
-            name = redact(attempt["name"])
-            mine = by_name.setdefault(name, [])
-            if not attempt["failed"]:
-                mine.append(_task(name, len(mine), self._around.node_at(attempt["host"]), attempt))
-        stages = []
+            by_name.setdefault(attempt["name"], []).append(attempt)
+        stages, tasks = [], []
         for name, mine in by_name.items():
-            spans = [attempt for attempt in attempts if redact(attempt["name"]) == name]
-            began = min(float(span["started_at"]) for span in spans)
-            wall_s = max(float(span["ended_at"]) for span in spans) - began
-            stages.append(StageRecord(name=name, wall_s=wall_s, records=0, num_tasks=len(mine), started_at=began))
+            label, began = redact(name), float(mine[0]["started_at"])
+            wall_s = max(float(attempt["ended_at"]) for attempt in mine) - began
+            good = [attempt for attempt in mine if not attempt["failed"]]
+            stages.append(StageRecord(name=label, wall_s=wall_s, records=0, num_tasks=len(good), started_at=began))
+            tasks += [
+                _task(label, number, self._around.node_at(attempt["host"]), attempt)
+                for number, attempt in enumerate(good)
+            ]
         return Outcome(
             stages=stages,
-            tasks=[task for tasks in by_name.values() for task in tasks],
+            tasks=tasks,
             failed_tasks=sum(attempt["failed"] for attempt in attempts),
             shares_cpu=True,
         )
@@ -209,6 +213,12 @@ def _connection(around: Surroundings) -> dict[str, str]:
         master = address or f"local[{around.cluster.cores_per_node}]"
         return {"PYSPARK_SUBMIT_ARGS": f"--master {master} pyspark-shell", "PYSPARK_DRIVER_PYTHON": sys.executable}
     return {}
+
+
+def _new(path: Path) -> Path:
+    """The path, with what an earlier program may have left there removed."""
+    path.unlink(missing_ok=True)
+    return path
 
 
 def _read_report(path: Path) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,6 +40,7 @@ class SparkLaunch:
         self._around = around
         self._log_dir = around.folder / EVENT_LOGS
         self._log_dir.mkdir(parents=True, exist_ok=True)
+        self._earlier = set(self._log_dir.iterdir())
         self._deadline = time.monotonic() + UP_TIMEOUT_S
         cluster, access = around.cluster, around.access
         self.environment = {"PYSPARK_PYTHON": sys.executable}
@@ -74,8 +76,11 @@ class SparkLaunch:
         if time.monotonic() > self._deadline:
             return True
         wanted = max(1, len(self._around.places))
-        log = self._log()
-        return log is not None and log.read_bytes().count(_ADDED) >= wanted
+        # Spark renames its log at the end.
+        with suppress(FileNotFoundError):
+            log = self._log()
+            return log is not None and log.read_bytes().count(_ADDED) >= wanted
+        return True
 
     def outcome(self, end: ProgramEnd | None, _started_at: float) -> Outcome:
         log = self._log()
@@ -115,7 +120,7 @@ class SparkLaunch:
 
     def _log(self) -> Path | None:
         """The log of the last application that the program started."""
-        logs = [path for path in self._log_dir.iterdir() if not path.name.startswith(".")]
+        logs = [path for path in set(self._log_dir.iterdir()) - self._earlier if path.name[0] != "."]
         return max(logs, key=lambda path: path.stat().st_mtime, default=None)
 
 
