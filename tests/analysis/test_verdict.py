@@ -166,6 +166,16 @@ def test_emulated_nodes_that_keep_the_machine_busy_are_said_to_share_it() -> Non
     )
 
 
+def test_nodes_that_are_held_to_their_share_do_not_wait_for_each_other() -> None:
+    one = a_scenario("one", work(60.0), emulated=True)
+    five = a_scenario("five", work(35.0, cpu=0.38), nodes=5, emulated=True)
+    held = [replace(scenario, emulation_tier="namespaces") for scenario in (one, five)]
+    assert "shared this machine" not in verdict(*held, cores=2)
+    assert "were emulated on this machine (2 cores), each held to its share" in verdict(*held, cores=2)
+    loose = [replace(scenario, emulation_tier="processes") for scenario in (one, five)]
+    assert "not isolated: nothing held them to their share" in verdict(*loose, cores=2)
+
+
 def test_real_nodes_do_not_share_a_machine() -> None:
     text = verdict(a_scenario("one", work(60.0)), a_scenario("five", work(35.0, cpu=0.38), nodes=5), cores=2)
     assert "shared" not in text

@@ -22,7 +22,7 @@ from nodewise.specs.cluster import ClusterSpec, EngineName
 from nodewise.workspace import Workspace
 
 MOST = 3
-PATIENCE_S = 45.0
+PATIENCE_S = 90.0
 
 
 @pytest.fixture(autouse=True)

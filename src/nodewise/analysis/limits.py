@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from nodewise.specs.place import EmulationTier
 from nodewise.specs.results import ScenarioResult, StageResult
 
 __all__ = ["Limit", "LimitKind", "find_limits"]
@@ -78,7 +79,9 @@ def _few_tasks(scenario: ScenarioResult) -> Iterator[Limit]:
 
 def _shared_machine(scenario: ScenarioResult, machine_cores: int) -> Iterator[Limit]:
     slots = _slots(scenario)
-    if not scenario.emulated or not 0 < machine_cores < slots:
+    # A node that is held to its share never waits for another node's.
+    is_isolated = scenario.emulation_tier in (EmulationTier.NAMESPACES, EmulationTier.CGROUPS)
+    if not scenario.emulated or is_isolated or not 0 < machine_cores < slots:
         return
     saturated = [
         stage.seconds for stage in scenario.stages if stage.cpu_fraction * slots / machine_cores >= MACHINE_IS_BUSY

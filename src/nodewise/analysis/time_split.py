@@ -17,7 +17,6 @@ time. A stage without task records is split by the node's samples: their CPU tim
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -58,16 +57,11 @@ class NodeTime:
         return self.compute_s + self.read_write_s + self.communicate_s + self.wait_s + self.idle_s
 
     def shares(self) -> dict[str, float]:
-        """Of the total: ``compute``, ``read_write``, ``communicate``, ``wait`` and ``idle``.
-
-        :func:`math.fsum` of them is 1 exactly; of no time at all, all is idle.
-        """
+        """Of the total: ``compute``, ``read_write``, ``communicate``, ``wait`` and ``idle``; of no time, all is idle."""
+        if self.total_s == 0:
+            return dict.fromkeys(PARTS, 0.0) | {"idle": 1.0}
         seconds = (self.compute_s, self.read_write_s, self.communicate_s, self.wait_s, self.idle_s)
-        total_s = self.total_s or 1.0
-        shares = {name: part_s / total_s for name, part_s in zip(PARTS, seconds, strict=True)}
-        # What rounding leaves goes to the largest; with no time at all that is the last.
-        largest = max(PARTS, key=lambda name: (shares[name], PARTS.index(name)))
-        return shares | {largest: 1.0 - math.fsum(shares[name] for name in PARTS if name != largest)}
+        return {name: part_s / self.total_s for name, part_s in zip(PARTS, seconds, strict=True)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

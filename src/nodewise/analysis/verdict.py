@@ -8,6 +8,7 @@ from nodewise.analysis import ratios
 from nodewise.analysis.limits import LimitKind, find_limits
 from nodewise.analysis.ratios import overlap, speedup_range
 from nodewise.core.units import format_duration, format_ratio, format_usd
+from nodewise.specs.place import EmulationTier
 from nodewise.specs.results import ComparisonResult, ScenarioResult
 
 __all__ = ["ACCURACY_MATTERS", "write_verdict"]
@@ -272,7 +273,7 @@ def _emulation(comparison: ComparisonResult) -> str:
     cores = f"{comparison.machine_cores} core" + ("" if comparison.machine_cores == 1 else "s")
     single = len(comparison.scenarios) > 2 and all(scenario.repeats == 1 for scenario in comparison.scenarios)
     sentence = "One run each shows no spread. " if single else ""
-    sentence += f"{whose} were emulated on this machine ({cores})"
+    sentence += f"{whose} were emulated on this machine ({cores}){_isolation(emulated)}"
     if all(scenario.cost_usd is None for scenario in emulated):
         return f"{sentence}."
     types = sorted(
@@ -280,6 +281,14 @@ def _emulation(comparison: ComparisonResult) -> str:
     )
     what = "cost" if everything else "their cost"
     return f"{sentence}; {what} is what {_listed(types) or 'such nodes'} would cost at this speed, not a bill."
+
+
+def _isolation(emulated: list[ScenarioResult]) -> str:
+    """How far the nodes were kept apart, where that is known of all of them."""
+    tiers = {scenario.emulation_tier for scenario in emulated}
+    if EmulationTier.PROCESSES in tiers:
+        return ", not isolated: nothing held them to their share"
+    return ", each held to its share" if tiers and None not in tiers else ""
 
 
 def _listed(names: list[str]) -> str:

@@ -27,6 +27,7 @@ class Scaler:
         self._least, self._most = least, most
         self._note = note
         self._next_look = 0.0
+        self._asked = 0
 
     def watch(self) -> None:
         """Do what the engine would have done, if it does not ask for it by itself."""
@@ -37,8 +38,11 @@ class Scaler:
         scaling = self._nodes.scaling()
         if scaling is None:
             return
+        # What is asked for grows by steps, and nodes that start together are up sooner.
+        is_settled = scaling.add == self._asked
+        self._asked = scaling.add
         count = min(scaling.add, self._most - len(self._nodes.names))
-        if count > 0:
+        if count > 0 and is_settled:
             try:
                 self.add(count)
             except NodewiseError:

@@ -136,7 +136,8 @@ class Supervisor:
 
     def _start(self, nodes: Nodes) -> None:
         self._store.set_supervisor(self._id, Owner.current())
-        self._event("STARTING", f"{_nodes(self._plan.cluster.nodes)} of engine {self._plan.cluster.engine}")
+        count = self._plan.autoscale[0] if self._plan.autoscale else self._plan.cluster.nodes
+        self._event("STARTING", f"{_nodes(count)} of engine {self._plan.cluster.engine}")
         self._listen()
         if self._is_job:
             nodes.taken_by(self._id, self._plan.job, self._plan.tags)

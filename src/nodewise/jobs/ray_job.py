@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import os
+import secrets
 import signal
 import sys
 import time
@@ -45,14 +46,14 @@ def main() -> int:
 
     logging.disable(logging.WARNING)
     client = JobSubmissionClient(server)
-    job_id = None
+    # Chosen here, so that a job can be stopped whose submission was not answered yet.
+    job_id = f"nodewise-{secrets.token_hex(8)}"
     try:
-        job_id = _submit(client, entrypoint)
+        _submit(client, job_id, entrypoint)
         asyncio.run(_follow(client, job_id))
         info = _ended(client, job_id)
     except _Stopped:
-        if job_id is not None:
-            _stop_job(client, job_id)
+        _stop_job(client, job_id)
         return 128 + signal.SIGTERM
     if info.job_id:
         write_atomic(Path(report), _tasks(client.get_address(), info.job_id))
@@ -66,17 +67,17 @@ def _stop(_number: int, _frame: Any) -> None:
     raise _Stopped
 
 
-def _submit(client: Any, entrypoint: str) -> str:
+def _submit(client: Any, job_id: str, entrypoint: str) -> None:
     deadline = time.monotonic() + SUBMIT_TIMEOUT_S
     while True:
         try:
-            job_id: str = client.submit_job(entrypoint=entrypoint)
+            client.submit_job(entrypoint=entrypoint, submission_id=job_id)
         except RuntimeError as error:
             # The head's agent, which starts jobs, comes up some seconds after the cluster.
             if "No available agent" not in str(error) or time.monotonic() > deadline:
                 raise
         else:
-            return job_id
+            return
 
 
 async def _follow(client: Any, job_id: str) -> None:

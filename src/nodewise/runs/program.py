@@ -199,9 +199,10 @@ class _Pump(threading.Thread):
         with self._path.open("wb") as log:
             kept = RedactingWriter(log, known=self._known)
             while chunk := os.read(self._source.fileno(), _CHUNK_BYTES):
+                # What was seen has been kept, also if this process is killed the next moment.
+                kept.write(chunk)
                 self._terminal.write(chunk)
                 self._terminal.flush()
-                kept.write(chunk)
             kept.close()
 
 
