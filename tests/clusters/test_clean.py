@@ -107,7 +107,7 @@ def test_an_idle_cluster_is_ended_and_one_that_is_busy_is_not(site: Site) -> Non
     assert (idle.name, idle.detail) == ("mine", "RUNNING, 2 nodes")
     # Its places and its scratch folder are in use.
     assert record.cluster_id not in names(rests, "cluster's rest")
-    assert names(rests, "scratch folder") == []
+    assert not [name for name in names(rests, "scratch folder") if name.startswith(str(site.temp))]
     _, link = take_cluster(site.workspace, "mine", "run", "prepare", {})
     assert names(find_cluster_rests(site.workspace), "cluster") == []
     with pytest.raises(ClusterStateError, match="busy with run run"):
@@ -158,9 +158,10 @@ def test_a_scratch_folder_goes_with_its_cluster_and_look_alikes_stay(site: Site,
     alike.mkdir()
     (site.temp / "nw-link").symlink_to(scratch)
     # It may belong to a cluster that is just coming up.
-    assert names(find_cluster_rests(site.workspace), "scratch folder") == []
+    assert str(scratch) not in names(find_cluster_rests(site.workspace), "scratch folder")
     age(scratch)
-    (item,) = [item for item in find_cluster_rests(site.workspace) if item.kind == "scratch folder"]
+    # On this machine there may be others.
+    (item,) = [item for item in find_cluster_rests(site.workspace) if item.name.startswith(str(site.temp))]
     assert (item.name, item.detail) == (str(scratch), "of 1121-180000-abcdef")
     assert item.bytes == 100 + len(str(folder))
     remove_rest(site.workspace, item)

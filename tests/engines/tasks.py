@@ -245,3 +245,17 @@ def tell_epochs(payload: tuple[str, str], _meter: TaskMeter, gang: GangContext) 
             wait_until(noticed.exists)
     gang.all_gather("done")
     return gang.rank
+
+
+def download(partition: tuple[str, int, int], meter: TaskMeter) -> int:
+    """Ask a server for so many bytes and read them all."""
+    import socket
+
+    host, port, count = partition
+    with socket.create_connection((host, port)) as connection:
+        connection.sendall(str(count).encode())
+        left = count
+        while left and (piece := connection.recv(min(left, 65536))):
+            left -= len(piece)
+    meter.count(records=1, read_bytes=count - left)
+    return count - left

@@ -57,7 +57,7 @@ class NodeTime:
         return self.compute_s + self.read_write_s + self.communicate_s + self.wait_s + self.idle_s
 
     def shares(self) -> dict[str, float]:
-        """Of the total: ``compute``, ``read_write``, ``communicate``, ``wait`` and ``idle``; of no time, all is idle."""
+        """Of the total: ``compute``, ``read_write``, ``communicate``, ``wait`` and ``idle``; of no time all is idle."""
         if self.total_s == 0:
             return dict.fromkeys(PARTS, 0.0) | {"idle": 1.0}
         seconds = (self.compute_s, self.read_write_s, self.communicate_s, self.wait_s, self.idle_s)
