@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 
 import cloudpickle
-import harness
 
+import harness
 from nodewise.core.progress import SILENT
 from nodewise.isolation.tiers import detect_tier
 from nodewise.metering.meter import TaskMeter

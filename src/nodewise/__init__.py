@@ -9,7 +9,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nodewise.api import check_data, compare, costs, data_stats, import_eventlog, prepare, run, score, speedtest, train
+    from nodewise.api import (
+        check_data,
+        compare,
+        costs,
+        data_stats,
+        import_eventlog,
+        prepare,
+        run,
+        score,
+        speedtest,
+        train,
+    )
     from nodewise.cluster_api import (
         cluster_events,
         create_cluster,
@@ -36,8 +47,8 @@ __all__ = [
     "import_eventlog",
     "list_clusters",
     "prepare",
-    "run",
     "resize_cluster",
+    "run",
     "score",
     "speedtest",
     "start_cluster",

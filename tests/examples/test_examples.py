@@ -9,8 +9,8 @@ import pytest
 
 import nodewise
 from nodewise.metering.cost import price_cluster
-from nodewise.metering.pricing import Pricing
 from nodewise.metering.prices import node_type_names
+from nodewise.metering.pricing import Pricing
 from nodewise.specs.codec import load_compare
 from nodewise.specs.scenario import CompareSpec
 

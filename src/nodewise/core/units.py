@@ -23,7 +23,14 @@ _UNITS |= {f"{prefix}B": 1000**power for power, prefix in enumerate("kMGT", 1)} 
 _UNITS |= {f"{prefix}iB": 1024**power for power, prefix in enumerate("KMGT", 1)}
 _RATES = {f"{prefix}bit/s": 1000**power for power, prefix in enumerate(("", "k", "M", "G"))}
 _RATES |= {f"{unit}/s": 8 * factor for unit, factor in _UNITS.items() if unit}
-_SECONDS = {"d": Decimal(86400), "h": Decimal(3600), "m": Decimal(60), "s": Decimal(1), "ms": Decimal("0.001"), "us": Decimal("0.000001")}
+_SECONDS = {
+    "d": Decimal(86400),
+    "h": Decimal(3600),
+    "m": Decimal(60),
+    "s": Decimal(1),
+    "ms": Decimal("0.001"),
+    "us": Decimal("0.000001"),
+}
 
 
 def format_duration(seconds: float) -> str:
