@@ -246,8 +246,10 @@ def test_a_data_set_with_nothing_to_train_on_is_refused(train: Train, small_shar
 def test_a_wrong_request_is_refused_before_a_run_begins(train: Train, small_shards: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError):
         train(small_shards, model="json:no_such_function")
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards" / "notes.txt").write_text("no shards here")
     with pytest.raises(SourceError, match="not a folder of shards"):
-        train(tmp_path)
+        train(tmp_path / "shards")
     with pytest.raises(SpecError, match="epochs"):
         train(small_shards, epochs=0)
     assert Workspace(tmp_path / "workspace").list_runs() == []
