@@ -397,6 +397,7 @@ def run(
     place = _Place(options)
     program = recognise(command, kind, place.cluster.engine, Path.cwd())
     require_for_program(program.kind)
+    place.preflight(script=program.source)
     with place.session("run", connect=False) as session:
         return run_program(
             session,

@@ -49,6 +49,11 @@ class Program:
         return self.folder / self.arguments[0] if self.arguments else None
 
     @property
+    def source(self) -> Path | None:
+        """Its file if that can be read as Python or as a notebook; None for others, such as a jar."""
+        return self.file if self.file is not None and self.file.suffix in (".py", ".ipynb") else None
+
+    @property
     def name(self) -> str:
         """What to call it: the name of its file, or of the program."""
         return Path(self.arguments[0] if self.arguments else self.command[0]).name
