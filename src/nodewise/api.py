@@ -221,9 +221,9 @@ def train(
     spec = TrainSpec(model=model, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
     check_train(spec)
     place = _Place(options)
-    place.preflight(inputs=(str(shards),))
     folder = Path(shards).absolute()
     job = TrainJob(folder, read_manifest(folder), spec)
+    place.preflight()
     with place.session("train") as session:
         return run_train(session, job, Path(output).absolute() if output else session.folder / "model.safetensors")
 
@@ -258,9 +258,9 @@ def score(
     spec = ScoreSpec(split=split, batch_size=batch_size)
     check_score(spec)
     place = _Place(options)
-    place.preflight(inputs=(str(shards), str(model)))
     folder = Path(shards).absolute()
     job = ScoreJob(folder, read_manifest(folder), Path(model).absolute(), spec)
+    place.preflight()
     if output:
         claim_predictions(Path(output).absolute())
     with place.session("score") as session:
@@ -350,7 +350,7 @@ def speedtest(
         seed=seed,
     )
     place = _Place(options)
-    place.preflight(inputs=tuple(map(str, data)))
+    place.preflight()
     return run_speedtest(
         [str(one) for one in data],
         spec,

@@ -184,6 +184,6 @@ def open_in_browser(report: Path, folder: Path) -> None:
         check=True,
     )
     assert "Where the billed time went" in opened.stdout
-    assert opened.stdout.count("<svg") == 3
+    assert opened.stdout.count("<svg") == 3 + 1 + 4
     complaints = [line for line in opened.stderr.splitlines() if "CONSOLE" in line]
     assert complaints == []

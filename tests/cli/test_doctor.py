@@ -53,10 +53,31 @@ def test_every_finding_is_shown_with_its_remedy(capsys: pytest.CaptureFixture[st
     assert _report(error, typer.main.get_command(app), ["prepare", "--json", "-"]) == 2
     shown = capsys.readouterr()
     assert shown.err.splitlines() == [
-        "error: 1 problem found before anything was started",
         "error: photo does not exist",
         "hint: did you mean 'photos'?",
-        "warning: 2 tasks for 8 slots: 6 are idle",
-        "hint: cut it finer",
+        "warning: 2 tasks for 8 slots: 6 are idle; cut it finer",
     ]
-    assert [finding["level"] for finding in json.loads(shown.out)["error"]["findings"]] == ["error", "warning"]
+    assert json.loads(shown.out)["error"] == {
+        "code": "preflight",
+        "message": "photo does not exist",
+        "hint": "did you mean 'photos'?",
+    }
+
+
+def test_several_problems_are_a_list_under_one_error(capsys: pytest.CaptureFixture[str]) -> None:
+    import typer.main
+
+    error = PreflightError(
+        [
+            Finding(level="error", what="photo does not exist", remedy="did you mean 'photos'?"),
+            Finding(level="error", what="no Java", remedy="install it"),
+        ]
+    )
+    assert _report(error, typer.main.get_command(app), ["prepare", "--json", "-"]) == 2
+    shown = capsys.readouterr()
+    assert shown.err.splitlines() == [
+        "error: 2 problems found before anything was started",
+        "- photo does not exist; did you mean 'photos'?",
+        "- no Java; install it",
+    ]
+    assert json.loads(shown.out)["error"]["hint"] == "did you mean 'photos'?; install it"

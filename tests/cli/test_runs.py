@@ -120,7 +120,9 @@ def test_a_run_as_json_holds_its_stages_and_tasks(workspace: Workspace) -> None:
     result = json.loads(runs(workspace, "show", run.run_id, "--json", "-").stdout)["result"]
 
     assert (result["run_id"], result["status"], result["accuracy"]) == (run.run_id, "FINISHED", 0.75)
-    assert result["stages"] == [{"name": "prepare", "wall_s": 20.0, "records": 1797, "num_tasks": 8}]
+    assert result["stages"] == [
+        {"name": "prepare", "wall_s": 20.0, "records": 1797, "num_tasks": 8, "started_at": 0.0, "memory_kills": 0}
+    ]
     assert [(task["node"], task["retries"]) for task in result["tasks"]] == [("node-0", 1)]
 
 

@@ -146,7 +146,7 @@ def test_a_model_made_for_other_images_is_refused(
 def test_a_missing_or_foreign_model_is_refused_before_a_run_begins(
     score: Score, small_shards: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match="model does not exist"):
+    with pytest.raises(InputError, match="no such model file"):
         score(small_shards, tmp_path / "model")
     (tmp_path / "model").write_bytes(b"not a model")
     with pytest.raises(CorruptFileError, match="not a model that nodewise wrote"):

@@ -152,7 +152,7 @@ def _report(error: BaseException, command: Any, arguments: list[str]) -> int:
         if "--debug" in options:
             traceback.print_exception(error)
             print(getattr(error, "detail", ""), end="", file=sys.stderr)
-        if isinstance(error, PreflightError) and error.findings:
+        if isinstance(error, PreflightError):
             _say_findings(error)
         else:
             say(f"error: {facts['message']}")
@@ -172,11 +172,19 @@ def _clean(text: str) -> str:
 
 
 def _say_findings(error: PreflightError) -> None:
-    say(f"error: {error.headline}")
-    for finding in error.findings:
-        say(_clean(f"{finding.level}: {finding.text}"))
-        if finding.remedy:
-            say(f"hint: {finding.remedy}")
+    """One error as any other one; several in a list, each with its remedy. What is only a warning comes last."""
+    errors = [finding for finding in error.findings if finding.level == "error"]
+    if len(errors) == 1:
+        say(_clean(f"error: {error.message}"))
+        if error.hint:
+            say(_clean(f"hint: {error.hint}"))
+    else:
+        say(f"error: {error.headline}")
+    warnings = [finding for finding in error.findings if finding.level != "error"]
+    for mark, findings in (("-", errors if len(errors) > 1 else []), ("warning:", warnings)):
+        for finding in findings:
+            remedy = f"; {finding.remedy}" if finding.remedy else ""
+            say(_clean(f"{mark} {finding.text}{remedy}"))
 
 
 def _describe(error: BaseException, command: str) -> tuple[int, dict[str, str | None]]:

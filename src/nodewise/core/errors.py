@@ -31,7 +31,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -180,9 +179,9 @@ class PreflightError(InputError):
 
     def __init__(self, findings: Sequence[Finding]) -> None:
         errors = [finding for finding in findings if finding.level == "error"]
-        problems = "1 problem" if len(errors) == 1 else f"{len(errors)} problems"
+        found = "; ".join(finding.text for finding in errors)
         super().__init__(
-            f"{problems} found before anything was started: {'; '.join(finding.text for finding in errors)}",
+            found if len(errors) == 1 else f"{len(errors)} problems found before anything was started: {found}",
             hint="; ".join(filter(None, (finding.remedy for finding in errors))) or None,
         )
         self.findings = tuple(findings)
@@ -191,10 +190,6 @@ class PreflightError(InputError):
     def headline(self) -> str:
         """The message without what was found."""
         return self.message.partition(":")[0]
-
-    def to_json(self) -> dict[str, Any]:
-        """With ``findings``: level, what, detail and remedy of each."""
-        return {**super().to_json(), "findings": [asdict(finding) for finding in self.findings]}
 
 
 class MissingDependencyError(NodewiseError):
