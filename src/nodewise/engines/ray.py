@@ -22,6 +22,7 @@ from nodewise.specs.place import NODE_VARIABLE
 __all__ = ["RayEngine"]
 
 NODE_TIMEOUT_S = 120.0
+MEMBER_GRACE_S = 3.0
 
 
 class RayEngine:
@@ -128,11 +129,15 @@ class RayEngine:
 
         results: dict[Any, TaskResult] = {}
         pending = members
+        grace_s = 0.0
         try:
             while pending:
                 (reference,), pending = ray.wait(pending, num_returns=1)
                 result = self._result_of(reference)
                 if result is None:
+                    # The others notice by themselves, and end; what is cancelled in that moment may take the next
+                    # attempt's process along, which Ray gives to whoever comes.
+                    grace_s = MEMBER_GRACE_S
                     return None
                 failure = first_failure([result])
                 if failure is not None:
@@ -140,8 +145,12 @@ class RayEngine:
                 results[reference] = result
             return None if has_lost_member(results.values()) else [results[reference] for reference in members]
         finally:
+            if pending:
+                _, pending = ray.wait(pending, num_returns=len(pending), timeout=grace_s)
             for reference in pending:
                 ray.cancel(reference, force=True)
+            if pending:
+                ray.wait(pending, num_returns=len(pending), timeout=NODE_TIMEOUT_S)
 
     def _result_of(self, reference: Any) -> TaskResult | None:
         """What a task returned; None if its process died."""
