@@ -150,7 +150,7 @@ class RayEngine:
             for reference in pending:
                 ray.cancel(reference, force=True)
             if pending:
-                ray.wait(pending, num_returns=len(pending), timeout=NODE_TIMEOUT_S)
+                ray.wait(pending, num_returns=len(pending), timeout=MEMBER_GRACE_S)
 
     def _result_of(self, reference: Any) -> TaskResult | None:
         """What a task returned; None if its process died."""
