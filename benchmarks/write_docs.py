@@ -20,8 +20,10 @@ def main() -> None:
 
 
 def page() -> str:
-    prepare, read = (json.loads((RESULTS / f"{name}.json").read_text()) for name in ("prepare", "read"))
-    return "\n\n".join([INTRODUCTION, machine(prepare), *prepare_section(prepare), *read_section(read)]) + "\n"
+    names = ("prepare", "read", "emulation", "meter_overhead")
+    prepare, read, emulation, meter = (json.loads((RESULTS / f"{name}.json").read_text()) for name in names)
+    sections = [*prepare_section(prepare), *read_section(read), *emulation_section(emulation), *meter_section(meter)]
+    return "\n\n".join([INTRODUCTION, machine(prepare), *sections]) + "\n"
 
 
 INTRODUCTION = """\
@@ -150,6 +152,50 @@ def spread(figure: dict[str, float]) -> str:
 def label(name: str) -> str:
     command, _, option = name.partition(" --")
     return f"{command} `--{option}`" if option else name
+
+
+# --- emulated nodes, and the meter ----------------------------------------------------------------------------------
+
+
+def emulation_section(results: Results) -> list[str]:
+    rows = [
+        "| Cluster | Stage, s | Speedup | CPUs that a node had | Start-up, s | Runs |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, side in results["sides"].items():
+        speedup = precise(side["speedup"]) if "speedup" in side else "1"
+        figures = (side[figure] for figure in ("stage_s", "cpus_of_a_node", "start_up_s"))
+        stage, cpus, start_up = map(precise, figures)
+        rows.append(f"| {label(name)} | {stage} | {speedup} | {cpus} | {start_up} | {side['stage_s']['n']} |")
+    work = f"{results['tasks']} equal tasks of {results['task_cpu_s']} CPU seconds"
+    return [
+        "## Emulated nodes",
+        f"{work} on nodes of {results['cpus_per_node']} CPUs, kept apart by {results['emulation_tier']}. Timed is the "
+        "stage, on a cluster that is up; every run has a cluster of its own. Speedup is against one node in the same "
+        f"round. Measured on {results['date']}. `benchmarks/emulation.py`.",
+        "\n".join(rows),
+    ]
+
+
+def meter_section(results: Results) -> list[str]:
+    rows = ["| Work | Overhead, % | CPU of the meter, % of a core | Pairs |", "|---|---|---|---|"]
+    for kind, overhead in results["overhead"].items():
+        own = results["sides"][f"{kind} metered"]["sampler_cpu_fraction"]
+        rows.append(f"| {kind} | {precise(overhead, 100)} | {precise(own, 100)} | {overhead['n']} |")
+    return [
+        "## The meter",
+        f"{results['nodes']} nodes, a sample of each every {results['interval_s']:g} s. The same work with and without "
+        "it, in pairs; overhead is time with over time without, less 1. It lies within the spread of "
+        f"this machine; the meter's own CPU time does not. Measured on {results['date']}. "
+        "`benchmarks/meter_overhead.py`.",
+        "\n".join(rows),
+    ]
+
+
+def precise(figure: dict[str, float], factor: float = 1) -> str:
+    """Median, and in brackets the lowest and the highest."""
+    middle, low, high = (f"{figure[name] * factor:.2f}" for name in ("median", "min", "max"))
+    return f"{middle} ({low} to {high})"
 
 
 if __name__ == "__main__":
