@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
@@ -11,7 +12,7 @@ from pathlib import Path
 from nodewise.billing.meter import ClusterBill
 from nodewise.clusters.daemons import Daemons
 from nodewise.clusters.libraries import build_environment
-from nodewise.clusters.plan import ClusterPlan, environments_folder, resolve_environment, socket_path
+from nodewise.clusters.plan import ClusterPlan, environments_folder, socket_path
 from nodewise.clusters.software import ClusterSetting, ClusterSoftware, Scaling, create_software
 from nodewise.core.errors import NodewiseError
 from nodewise.core.progress import SilentProgress
@@ -19,6 +20,7 @@ from nodewise.core.units import format_bytes
 from nodewise.isolation.places import Isolation
 from nodewise.isolation.tiers import detect_tier
 from nodewise.specs.access import ClusterAccess
+from nodewise.specs.definition import resolve_environment
 from nodewise.specs.place import EmulationTier, NodePlace
 
 __all__ = ["Nodes"]
@@ -115,7 +117,7 @@ class Nodes:
                 daemons=self._daemons,
                 driver_host=self._isolation.driver_host,
                 python=self._python,
-                environment=resolve_environment(plan.environment),
+                environment=resolve_environment(plan.environment, os.environ),
                 init_script=Path(plan.init_script) if plan.init_script else None,
                 job_server=plan.job_server,
                 autoscale=plan.autoscale,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import json
 import os
-import re
 import shutil
 import tempfile
 from dataclasses import dataclass, field
@@ -13,7 +12,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from nodewise.core.errors import InputError
 from nodewise.metering.pricing import Pricing
 from nodewise.specs.access import ClusterAccess
 from nodewise.specs.cluster import ClusterSpec
@@ -31,12 +29,10 @@ __all__ = [
     "plan_from_json",
     "plan_of",
     "remove_scratch",
-    "resolve_environment",
     "scratch_folders",
     "socket_path",
 ]
 
-_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 MAX_SCRATCH_PARENT = 20
 OWNER = "nodewise-cluster"
 SCRATCH = "scratch"
@@ -125,22 +121,6 @@ def current_user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return str(os.getuid())
-
-
-def resolve_environment(environment: dict[str, str]) -> dict[str, str]:
-    """The variables with every ``${NAME}`` replaced by its value here.
-
-    Raises:
-        InputError: One that is named is not set.
-    """
-
-    def value_of(reference: re.Match[str]) -> str:
-        name = reference.group(1)
-        if name not in os.environ:
-            raise InputError(f"environment: ${{{name}}} is not set", hint=f"set {name} before you start the cluster")
-        return os.environ[name]
-
-    return {name: _REFERENCE.sub(value_of, text) for name, text in environment.items()}
 
 
 def cluster_folder(workspace: Path, cluster_id: str) -> Path:

@@ -15,7 +15,7 @@ from nodewise.specs.limits import Quota, node_limits
 from nodewise.specs.place import NodeLimits
 from nodewise.specs.scenario import DatabricksFee
 
-__all__ = ["Autoscale", "ClusterDefinition", "Platform", "PricingModel", "Provider"]
+__all__ = ["Autoscale", "ClusterDefinition", "Platform", "PricingModel", "Provider", "resolve_environment"]
 
 Provider = Literal["emulated", "existing"]
 PricingModel = Literal["list", "spot"]
@@ -145,19 +145,26 @@ class ClusterDefinition:
         return DatabricksFee(tier=platform.tier or "premium", compute=compute)
 
     def environment_from(self, variables: Mapping[str, str]) -> dict[str, str]:
-        """``environment`` with every ``${NAME}`` replaced; the result may hold secrets and must not be stored.
+        """:func:`resolve_environment` of ``environment``."""
+        return resolve_environment(self.environment, variables, where=f"cluster {self.name!r}: its")
 
-        Raises:
-            InputError: A variable is not set; all that are missing are named.
-        """
-        wanted = {name for value in self.environment.values() for name in _REFERENCE.findall(value)}
-        missing = sorted(wanted - variables.keys())
-        if missing:
-            names = ", ".join(missing)
-            raise InputError(
-                f"cluster {self.name!r}: its environment refers to {names}, not set here",
-                hint=f"export {missing[0]}=... before this command",
-            )
-        return {
-            name: _REFERENCE.sub(lambda match: variables[match[1]], value) for name, value in self.environment.items()
-        }
+
+def resolve_environment(
+    environment: Mapping[str, str], variables: Mapping[str, str], *, where: str = "the"
+) -> dict[str, str]:
+    """The environment with every ``${NAME}`` replaced; the result may hold secrets and must not be stored.
+
+    Args:
+        where: What the environment is of, for the message.
+
+    Raises:
+        InputError: A variable is not set; all that are missing are named.
+    """
+    wanted = {name for value in environment.values() for name in _REFERENCE.findall(value)}
+    missing = sorted(wanted - variables.keys())
+    if missing:
+        raise InputError(
+            f"{where} environment refers to {', '.join(missing)}, not set here",
+            hint=f"export {missing[0]}=... before this command",
+        )
+    return {name: _REFERENCE.sub(lambda match: variables[match[1]], value) for name, value in environment.items()}
