@@ -2,7 +2,7 @@
 
 import pytest
 
-from nodewise.core.units import format_latency, format_rate, parse_duration, parse_rate
+from nodewise.core.units import format_rate, parse_duration, parse_rate
 
 
 @pytest.mark.parametrize(
@@ -38,8 +38,3 @@ def test_a_duration_is_read(text: str, seconds: float) -> None:
 def test_what_is_no_duration_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match="is no duration; write 5ms, 90s or 1h30m"):
         parse_duration(text)
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(0.005, "5 ms"), (0.00025, "0.25 ms"), (1.5, "1.5 s")])
-def test_a_latency_is_written(seconds: float, text: str) -> None:
-    assert format_latency(seconds) == text

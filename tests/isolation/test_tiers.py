@@ -93,6 +93,19 @@ def test_without_the_programs_for_networks_nodes_share_the_machines() -> None:
     assert findings["network namespaces"]["detail"] == "the program 'ip' is not on this machine"
 
 
+def test_what_cannot_be_removed_for_want_of_a_program_is_no_reason_to_fail() -> None:
+    require_tier(EmulationTier.NAMESPACES)
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    dead = Isolation(f"probe-{ended.pid}-0a1b2c", EmulationTier.NAMESPACES)
+    try:
+        dead.add_node("node-0", NodeLimits())
+        tier, _ = detect_elsewhere(env={**os.environ, "PATH": ""})  # another process may remove it meanwhile
+        assert tier == "cgroups"
+    finally:
+        dead.close()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_an_ordinary_user_is_told_what_is_missing() -> None:
     # After the import: root's Python may lie where others cannot read.

@@ -56,4 +56,4 @@ def test_what_cannot_be_priced_is_refused() -> None:
     ],
 )
 def test_cost_is_nodes_times_price_times_billed_time(price: str, nodes: int, billed_s: float, cost: str) -> None:
-    assert str(cost_usd(Decimal(price), nodes, billed_s)) == cost
+    assert str(cost_usd(Decimal(price), nodes * billed_s)) == cost

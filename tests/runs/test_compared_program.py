@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import nodewise
-from nodewise.core.errors import InputError, SpecError
+from nodewise.core.errors import InputError, PreflightError, SpecError
 from nodewise.specs.codec import load_compare
 from nodewise.specs.job import CommandSpec
 from nodewise.specs.scenario import CompareSpec, JobsSpec, Scenario
@@ -68,6 +68,14 @@ def test_a_program_that_an_engine_cannot_run_stops_the_comparison_before_it_star
     with pytest.raises(InputError, match=r"scenario 'one': work\.py is a program for ray"):
         nodewise.compare(spec, workspace="workspace")
     assert not Path("workspace").exists()
+
+
+def test_what_a_script_imports_is_looked_for_before_any_scenario_starts(in_a_folder: Path) -> None:
+    (in_a_folder / "work.py").write_text("import no_such_package\n")
+    with pytest.raises(PreflightError) as caught:
+        nodewise.compare(comparison(sys.executable, "work.py"), workspace="workspace")
+    assert [finding.what.partition(":")[0] for finding in caught.value.findings] == ["one", "two"]
+    assert all("no_such_package" in finding.what for finding in caught.value.findings)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,6 @@ __all__ = [
     "is_secret_name",
     "redact",
     "redact_arguments",
-    "redact_environment",
     "secret_values",
 ]
 
@@ -118,14 +117,6 @@ def secret_values(environment: Mapping[str, str]) -> frozenset[str]:
     return frozenset(
         value for name, value in environment.items() if len(value) >= MIN_KNOWN_CHARS and is_secret_name(name)
     )
-
-
-def redact_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Variables that can be kept."""
-    return {
-        name: MASK if is_secret_name(name) and not _NO_SECRET.fullmatch(value) else redact(value)
-        for name, value in environment.items()
-    }
 
 
 def redact_arguments(arguments: Iterable[str]) -> list[str]:

@@ -9,7 +9,6 @@ __all__ = [
     "format_bytes",
     "format_count",
     "format_duration",
-    "format_latency",
     "format_rate",
     "format_ratio",
     "format_usd",
@@ -102,11 +101,6 @@ def parse_duration(text: str) -> float:
     return float(
         sum(Decimal(part) * unit for part, unit in zip(parts.groups(), _SECONDS.values(), strict=True) if part)
     )
-
-
-def format_latency(seconds: float) -> str:
-    """A short time, in milliseconds below a second: ``5 ms``, ``0.25 ms``, ``1.5 s``."""
-    return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
 
 
 def format_usd(amount: Decimal | None) -> str:

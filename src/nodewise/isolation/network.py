@@ -191,12 +191,16 @@ def remove(cluster_id: str, link_names: Sequence[str], netns_names: Sequence[str
 
     Raises:
         NodewiseError: One is still there.
+        MissingDependencyError: The program that removes them is not on this machine.
     """
     lines = [f"link del {name}" for name in link_names] + [f"netns del {name}" for name in netns_names]
     if not lines:
         return
     command = ["ip", "-force", "-batch", "-"]
-    done = subprocess.run(command, input="\n".join(lines), text=True, capture_output=True, check=False)
+    try:
+        done = subprocess.run(command, input="\n".join(lines), text=True, capture_output=True, check=False)
+    except FileNotFoundError:
+        raise _no_program("ip") from None
     # By its owner, since another cluster may have taken the number by now.
     left = [name for owner, name in [*links(), *namespaces()] if owner == cluster_id]
     left = [name for name in left if name in {*link_names, *netns_names}]
@@ -235,9 +239,7 @@ def _run(program: str, lines: Sequence[str], netns: str | None = None) -> None:
     try:
         done = subprocess.run(command, input="\n".join(lines), text=True, capture_output=True, check=False)
     except FileNotFoundError:
-        raise MissingDependencyError(
-            f"the program '{program}' is not on this machine", hint="install the package iproute2"
-        ) from None
+        raise _no_program(program) from None
     if done.returncode != 0:
         failed = re.search(r"Command failed -:(\d+)", done.stderr)
         line = lines[int(failed[1]) - 1] if failed else lines[0]
@@ -245,6 +247,10 @@ def _run(program: str, lines: Sequence[str], netns: str | None = None) -> None:
         raise NodewiseError(
             f"`{program} {line}` failed: {reason}", hint="`nodewise doctor` says what this machine allows"
         )
+
+
+def _no_program(name: str) -> MissingDependencyError:
+    return MissingDependencyError(f"the program '{name}' is not on this machine", hint="install the package iproute2")
 
 
 def _query(*words: str) -> list[dict[str, Any]]:

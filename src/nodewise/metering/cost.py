@@ -48,19 +48,19 @@ def price_cluster(cluster: ClusterSpec, pricing: Pricing | None = None) -> Price
     return Price(usd_per_node_hour=sum(prices, Decimal(0)), note=" + ".join(part.note for part in parts))
 
 
-def cost_usd(usd_per_node_hour: Decimal, num_nodes: int, billed_s: float) -> Decimal:
-    """US dollars for so many nodes over the billed time.
+def cost_usd(usd_per_node_hour: Decimal, node_s: float) -> Decimal:
+    """US dollars for the billed time of nodes.
 
-    cost = num_nodes * usd_per_node_hour * billed_s / 3600
+    cost = usd_per_node_hour * node_s / 3600
 
     Args:
         usd_per_node_hour: As :func:`price_cluster` gives it.
-        num_nodes: Workers; the driver runs on the machine that started it.
-        billed_s: From the start of the cluster to its stop, taken to the millisecond.
+        node_s: Of all workers together, each from its start to its stop, taken to the millisecond; the driver runs on
+            the machine that started it.
 
     Returns:
         Rounded half-even to six places, a ten-thousandth of a cent.
     """
-    milliseconds = round(billed_s * 1000)
-    cost = usd_per_node_hour * num_nodes * milliseconds / (3600 * 1000)
+    milliseconds = round(node_s * 1000)
+    cost = usd_per_node_hour * milliseconds / (3600 * 1000)
     return cost.quantize(Decimal("0.000001"), rounding=ROUND_HALF_EVEN)

@@ -23,6 +23,7 @@ from nodewise.preflight.dependencies import missing_for_engine
 from nodewise.preflight.plan import Plan as PreflightPlan
 from nodewise.report.html import Evidence, write_html
 from nodewise.runs.compared import ComparedWork
+from nodewise.runs.compared_program import ComparedProgram
 from nodewise.runs.machine import provenance
 from nodewise.runs.session import open_session
 from nodewise.specs.cluster import ClusterSpec
@@ -69,9 +70,10 @@ def run_comparison(
         NodewiseError: Not one scenario could be run to its end.
     """
     plans, left_out = _plan(spec, progress)
+    program = _program(spec, plans, base)
     if preflight:
-        require([_check_of(plan, workspace) for plan in plans], progress)
-    work = _work(spec, plans, workspace, base, progress)
+        require([_check_of(plan, program, workspace) for plan in plans], progress)
+    work = program or _images(spec, workspace, base, progress)
     started_at = datetime.now(UTC)
     experiment = f"{_slug(spec.name)}-{started_at:%Y%m%d-%H%M%S}"
     report_path = report_path or workspace.reports_dir / experiment / "report.html"
@@ -111,11 +113,12 @@ def run_comparison(
     return result
 
 
-def _check_of(plan: _Plan, workspace: Workspace) -> PreflightPlan:
+def _check_of(plan: _Plan, program: ComparedProgram | None, workspace: Workspace) -> PreflightPlan:
     return PreflightPlan(
         name=plan.scenario.name,
         cluster=plan.cluster,
         workspace=workspace,
+        script=program.script_of(plan.scenario) if program is not None else None,
         quota=plan.scenario.quota,
         tags=plan.scenario.tags,
         variables=os.environ,
@@ -147,15 +150,16 @@ def _plan(spec: CompareSpec, progress: Progress) -> tuple[list[_Plan], dict[str,
     return plans, left_out
 
 
-def _work(
-    spec: CompareSpec, plans: Sequence[_Plan], workspace: Workspace, base: Path, progress: Progress
-) -> ComparedWork:
-    """What every scenario runs, looked at before the first one does."""
-    if spec.jobs.command is not None:
-        from nodewise.runs.compared_program import ComparedProgram
+def _program(spec: CompareSpec, plans: Sequence[_Plan], base: Path) -> ComparedProgram | None:
+    """The program that every scenario runs, looked at before the first one does; None: they run the jobs on images."""
+    if spec.jobs.command is None:
+        return None
+    return ComparedProgram(spec.jobs.command, [plan.scenario for plan in plans], base)
 
-        return ComparedProgram(spec.jobs.command, [plan.scenario for plan in plans], base)
-    # A program is compared without PyTorch.
+
+def _images(spec: CompareSpec, workspace: Workspace, base: Path, progress: Progress) -> ComparedWork:
+    """The jobs on images, looked at as well. What is missing of a named data set is fetched."""
+    # Here, since a program is compared without PyTorch.
     from nodewise.runs.compared_images import ComparedImages
 
     return ComparedImages(spec.dataset, spec.jobs, workspace, base, progress)

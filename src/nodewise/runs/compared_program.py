@@ -54,6 +54,10 @@ class ComparedProgram:
             self.fingerprint = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
         self.images: list[PredictedImage] = []
 
+    def script_of(self, scenario: Scenario) -> Path | None:
+        """What of it can be read before it runs; None: nothing."""
+        return self._programs[scenario.name].source
+
     def carry_out(self, session: Session) -> None:
         program = self._programs[str(session.run.scenario)]
         stderr = bytes_of(sys.stderr)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from _thread import interrupt_main
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from nodewise.billing.meter import bill_run
@@ -19,7 +20,7 @@ from nodewise.runs.follow import NodeFollower
 from nodewise.specs.access import ClusterAccess
 from nodewise.specs.place import EmulationTier, NodePlace
 from nodewise.specs.run import RunRecord
-from nodewise.specs.usage import UsageSample
+from nodewise.specs.usage import DRIVER, MACHINE, UsageSample
 from nodewise.workspace.store import Workspace
 
 __all__ = ["ClusterHold"]
@@ -91,6 +92,17 @@ class ClusterHold:
         if self._closed_s is not None:
             return self._closed_s
         return 0.0 if self._began is None else time.perf_counter() - self._began
+
+    def node_s(self, samples: Iterable[UsageSample]) -> float:
+        """Billed seconds of all nodes together.
+
+        Args:
+            samples: What :meth:`close` returned. Of a cluster that its engine lets grow and shrink they tell how long
+                each node was there, to the length of a sample; the ledger has it exactly.
+        """
+        if self.link is None or not self.link.access.is_autoscaled:
+            return self._run.cluster.nodes * self.cluster_s
+        return sum(sample.interval_s for sample in samples if sample.node not in (DRIVER, MACHINE))
 
     @property
     def tier(self) -> EmulationTier | None:

@@ -234,7 +234,7 @@ def open_session(
                 emulation_tier=session.hold.tier,
                 cluster_s=cluster_s,
                 start_up_s=session.start_up_s,
-                cost_usd=_cost_usd(run, pricing, cluster_s),
+                cost_usd=_cost_usd(run.cluster, pricing, session.hold.node_s(samples)),
                 accuracy=session.accuracy,
                 stages=tuple(session.stages),
                 error=error,
@@ -243,9 +243,9 @@ def open_session(
             workspace.finish_run(session.run)
 
 
-def _cost_usd(run: RunRecord, pricing: Pricing | None, cluster_s: float) -> Decimal | None:
-    price = price_cluster(run.cluster, pricing)
-    return None if price is None else cost_usd(price.usd_per_node_hour, run.cluster.nodes, cluster_s)
+def _cost_usd(cluster: ClusterSpec, pricing: Pricing | None, node_s: float) -> Decimal | None:
+    price = price_cluster(cluster, pricing)
+    return None if price is None else cost_usd(price.usd_per_node_hour, node_s)
 
 
 def _judge(raised: BaseException) -> tuple[RunStatus, dict[str, str | None]]:
