@@ -233,7 +233,7 @@ def score(
     model: StrPath,
     *,
     split: Literal["test", "train", "all"] = "test",
-    batch_size: int = 256,
+    batch_size: int | None = None,
     output: StrPath | None = None,
     **options: Unpack[RunOptions],
 ) -> ScoreResult:

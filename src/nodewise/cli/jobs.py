@@ -204,7 +204,9 @@ def score(
     split: Annotated[
         SplitChoice, typer.Option(help="Which records; if none were held out, test means all.")
     ] = SplitChoice.TEST,
-    batch_size: Annotated[int, typer.Option(help="Records per forward pass.")] = 256,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Records per forward pass; the fastest of a few, measured, by default.")
+    ] = None,
     output: Annotated[
         str | None, typer.Option("--output", "-o", help="Folder for the predictions; by default in the run's folder.")
     ] = None,

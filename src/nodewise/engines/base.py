@@ -8,10 +8,11 @@ from typing import Any, Protocol
 
 from nodewise.core.errors import NodewiseError
 from nodewise.metering.meter import TaskMeter
+from nodewise.specs.crew import CrewContext
 from nodewise.specs.gang import GangContext
 from nodewise.specs.run import TaskRecord
 
-__all__ = ["MAX_TASK_FAILURES", "Engine", "GangFunction", "TaskFunction", "TaskResult"]
+__all__ = ["MAX_TASK_FAILURES", "CrewFunction", "Engine", "GangFunction", "TaskFunction", "TaskResult"]
 
 MAX_TASK_FAILURES = 4
 """Attempts at a task (or at a whole gang) whose worker dies, on every engine: Spark's ``spark.task.maxFailures``."""
@@ -31,6 +32,8 @@ TaskFunction = Callable[[Any, TaskMeter], Any]
 """``function(partition, meter) -> value``; both pickle."""
 GangFunction = Callable[[Any, TaskMeter, GangContext], Any]
 """``function(payload, meter, gang) -> value``; runs once on every node at the same time."""
+CrewFunction = Callable[[Any, TaskMeter, CrewContext], Any]
+"""``function(payload, meter, member) -> value``; as that, but a member does not need the others to go on."""
 
 
 class Engine(Protocol):
@@ -66,6 +69,21 @@ class Engine(Protocol):
         """Run the function on all nodes at once, one member per node; results in order of rank.
 
         If a member's process dies, the whole gang is started again.
+        """
+
+    def crew(
+        self, stage: str, function: CrewFunction, payload: Any, members_per_node: int = 1
+    ) -> Generator[TaskResult]:
+        """Run the function on every node at once, so many times, for members that go on without one another.
+
+        A node's cores are shared out evenly among its members. If a member's process dies, the others are let alone and
+        it is started again, up to :data:`MAX_TASK_FAILURES` times in all. Results come as members end, each rank
+        exactly once; ranks count node by node. What the function raises ends them all.
+
+        Raises:
+            InputError: This cluster cannot run all members at once.
+            JobFailedError: The function raised; or the ``NodewiseError`` that it raised itself.
+            WorkerLostError: A member died more often than is allowed.
         """
 
     def stop(self) -> None:

@@ -70,7 +70,7 @@ class ScoreJob:
             folder=self._folder,
             model_path=self._model_path,
             dest=dest,
-            batch_size=self._spec.batch_size,
+            batch_size=self._spec.batch_size or 256,
             search_path=os.getcwd(),
         )
 

@@ -153,7 +153,7 @@ class _Trainer:
             model = torch.nn.parallel.DistributedDataParallel(model)
             # By a function without annotations: torch refuses those of modules that postpone them, as this one does.
             model.register_comm_hook(self._exchange, lambda exchange, bucket: _average_gradients(exchange, bucket))  # noqa: PLW0108
-        optimizer = torch.optim.Adam(model.parameters(), lr=self._spec.learning_rate)
+        optimizer = torch.optim.Adam(model.parameters(), lr=self._spec.learning_rate or 1e-3)
         self._payload.epoch_log.unlink(missing_ok=True)
         epochs = []
         for epoch in range(1, self._spec.epochs + 1):

@@ -9,14 +9,21 @@ from collections.abc import Collection, Iterator
 
 from nodewise.specs.cluster_checks import problems_of_scenario
 from nodewise.specs.job import (
+    Compression,
     Encoding,
     Fit,
+    Optimizer,
+    Precision,
     PrepareSpec,
     ProgramChoice,
+    Recipe,
     Resample,
+    ScaleRule,
+    Schedule,
     ScoreSpec,
     ShardFormat,
     SpeedtestSpec,
+    Strategy,
     Subsampling,
     TrainSpec,
 )
@@ -75,13 +82,32 @@ def _problems_of_prepare(spec: PrepareSpec) -> Iterator[Problem]:
     yield from share(spec, "max_bad", zero=True, one=True)
 
 
+_CHOICES_OF_TRAIN = {
+    "recipe": Recipe,
+    "strategy": Strategy,
+    "scale_lr": ScaleRule,
+    "optimizer": Optimizer,
+    "schedule": Schedule,
+    "precision": Precision,
+    "compression": Compression,
+}
+
+
 def _problems_of_train(spec: TrainSpec) -> Iterator[Problem]:
-    if spec.model != "cnn" and not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", spec.model):
-        yield Problem(("model",), f"must be 'cnn' or 'package.module:function', not {spec.model!r}")
-    yield from at_least(spec, "epochs", 1)
-    yield from at_least(spec, "batch_size", 1)
-    if not (spec.learning_rate > 0 and math.isfinite(spec.learning_rate)):
-        yield Problem(("learning_rate",), f"must be a number above 0, not {spec.learning_rate:g}")
+    if spec.model not in ("cnn", "resnet") and not re.fullmatch(
+        r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", spec.model
+    ):
+        yield Problem(("model",), f"must be 'cnn', 'resnet' or 'package.module:function', not {spec.model!r}")
+    for name, names in _CHOICES_OF_TRAIN.items():
+        yield from one_of(spec, name, names)
+    for name in ("epochs", "batch_size", "servers", "workers_per_node", "average_every"):
+        yield from at_least(spec, name, 1)
+    for name in ("max_staleness", "checkpoint_every", "max_restarts"):
+        yield from at_least(spec, name, 0)
+    rate = spec.learning_rate
+    if rate is not None and not (rate > 0 and math.isfinite(rate)):
+        yield Problem(("learning_rate",), f"must be a number above 0, not {rate:g}")
+    yield from share(spec, "warmup", zero=True, one=False)
     yield from between(spec, "seed", 0, 2**32 - 1)
 
 

@@ -8,16 +8,23 @@ from typing import Any, ClassVar, Literal
 __all__ = [
     "STRICT",
     "CommandSpec",
+    "Compression",
     "Encoding",
     "Fit",
+    "Optimizer",
+    "Precision",
     "PrepareSpec",
     "ProgramChoice",
     "ProgramKind",
+    "Recipe",
     "Resample",
+    "ScaleRule",
+    "Schedule",
     "ScoreSpec",
     "ShardFormat",
     "SpeedtestSpec",
     "Split",
+    "Strategy",
     "Subsampling",
     "TrainSpec",
 ]
@@ -33,6 +40,13 @@ Encoding = Literal["jpeg", "png", "webp", "raw"]
 Fit = Literal["cover", "contain", "stretch"]
 Resample = Literal["bilinear", "antialias"]
 Subsampling = Literal["444", "422", "420"]
+Strategy = Literal["single", "all-reduce", "parameter-server", "average"]
+Recipe = Literal["standard", "fast"]
+ScaleRule = Literal["linear", "sqrt", "none"]
+Optimizer = Literal["adam", "sgd"]
+Schedule = Literal["one-cycle", "constant"]
+Precision = Literal["auto", "float32", "bf16"]
+Compression = Literal["none", "bf16"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,19 +101,55 @@ class TrainSpec:
     """Shards -> a model.
 
     Attributes:
-        model: ``cnn``, or ``package.module:function`` that returns an ``nn.Module``.
+        model: ``cnn``, ``resnet``, or ``package.module:function`` that returns an ``nn.Module``.
+        recipe: ``standard`` trains any model on the images as they are; ``fast`` brings a model, a schedule and
+            augmentation of its own that reach a given accuracy in less time. See :mod:`nodewise.training.recipe`.
+        strategy: ``single``: one worker. ``all-reduce``: gradients are averaged over the workers at every step.
+            ``parameter-server``: workers send gradients to servers that hold the weights (engine ``ray``).
+            ``average``: each worker trains alone on its part, and the weights are averaged now and then.
+            None: ``single`` on one node, ``all-reduce`` on several.
         epochs: Passes over the training records.
         batch_size: Records per step over all workers together, so that a cluster takes the same steps as one node.
-        learning_rate: Of Adam.
+        learning_rate: For a batch of 128 records; ``scale_lr`` makes it that of ``batch_size``. None: the recipe's.
+        scale_lr: ``linear``: x batch_size / 128. ``sqrt``: x its square root. ``none``: as it is.
+        optimizer: ``adam``; or ``sgd``, plain, without momentum. The ``fast`` recipe has its own.
+        schedule: Of the learning rate. ``one-cycle``: up from a 25th over ``warmup``, then down to 0 along a cosine.
+            ``constant``, after ``warmup``.
+        warmup: Share of all steps in which the learning rate rises, in [0, 1).
+        precision: Of the network's products: ``float32``, ``bf16``, or ``auto``: ``bf16`` where the processor computes
+            it faster.
+        compression: Of what is exchanged between workers: ``none`` (float32) or ``bf16``.
+        servers: Parameter servers; each holds a part of the weights.
+        workers_per_node: Of the parameter server strategy.
+        is_async: Servers apply each gradient when it comes, instead of the mean of all workers'.
+        max_staleness: How many steps a worker may be ahead of the slowest one if ``is_async``.
+        average_every: Steps between two averages; None: once, at the end.
+        checkpoint_every: Steps between two checkpoints; None: at the end of each epoch; 0: never.
+        max_restarts: How often a group that lost a worker starts again from its last checkpoint.
         seed: Of the initial weights and of the order of the records.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     model: str = "cnn"
+    recipe: Recipe = "standard"
+    strategy: Strategy | None = None
     epochs: int = 5
     batch_size: int = 32
-    learning_rate: float = 1e-3
+    learning_rate: float | None = None
+    scale_lr: ScaleRule = "sqrt"
+    optimizer: Optimizer = "adam"
+    schedule: Schedule = "one-cycle"
+    warmup: float = 0.2
+    precision: Precision = "auto"
+    compression: Compression = "none"
+    servers: int = 1
+    workers_per_node: int = 1
+    is_async: bool = False
+    max_staleness: int = 4
+    average_every: int | None = None
+    checkpoint_every: int | None = None
+    max_restarts: int = 3
     seed: int = 0
 
 
@@ -109,13 +159,13 @@ class ScoreSpec:
 
     Attributes:
         split: Which records: ``test`` (all of them if nothing was held out), ``train`` or ``all``.
-        batch_size: Records per forward pass.
+        batch_size: Records per forward pass; None: the fastest of a few, measured on each worker.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     split: Literal["test", "train", "all"] = "test"
-    batch_size: int = 256
+    batch_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

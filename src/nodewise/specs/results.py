@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from nodewise.specs.training import LostWorker, WorkerEpoch
+
 __all__ = [
     "CheckResult",
+    "ClassScore",
     "CommandResult",
     "ComparisonResult",
     "EpochResult",
@@ -90,7 +93,21 @@ class EpochResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainResult:
-    """``accuracy`` is that of the held-out records after the last epoch; ``world_size`` the number of workers."""
+    """A trained model.
+
+    Attributes:
+        accuracy: Of the held-out records after the last epoch.
+        seconds: From the stage's start to its end: reading, training, evaluation, checkpoints.
+        world_size: Number of workers.
+        records: Training records.
+        precision: ``float32`` or ``bf16``.
+        steps: Optimiser steps of all epochs, those before a resumption included.
+        workers: Every worker in every epoch.
+        restarts: How often the whole group started again since a worker was lost.
+        lost: Workers that were lost while the others went on.
+        resumed_at_step: The step of the checkpoint that an earlier run had left; None: from the beginning.
+        checkpoint_dir: Where the checkpoints are; None: none are kept.
+    """
 
     model_path: str
     accuracy: float | None
@@ -100,13 +117,45 @@ class TrainResult:
     world_size: int
     strategy: str
     records: int
+    recipe: str = "standard"
+    precision: str = "float32"
+    steps: int = 0
+    workers: tuple[WorkerEpoch, ...] = ()
+    restarts: int = 0
+    lost: tuple[LostWorker, ...] = ()
+    resumed_at_step: int | None = None
+    checkpoint_dir: str | None = None
     run_id: str = ""
     emulation_tier: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClassScore:
+    """One class among the scored records.
+
+    Attributes:
+        records: That are of this class.
+        precision: Share of what was predicted to be of this class that is; None: nothing was.
+        recall: Share of this class that was predicted to be of it; None: there is none.
+    """
+
+    name: str
+    records: int
+    precision: float | None
+    recall: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreResult:
-    """``predictions_path`` is a folder of Parquet files: record, label, predicted, probability."""
+    """Predictions.
+
+    Attributes:
+        predictions_path: A folder of Parquet files: record, label, predicted, probability.
+        batch_size: Records per forward pass; of several workers that measured it, the most frequent.
+        forward_records_per_s: What the network alone does with images in memory, measured on the same slots.
+        classes: In the order of the manifest.
+        confusion: Counts, a row per label and a column per predicted class, in that order.
+    """
 
     records: int
     accuracy: float | None
@@ -115,6 +164,10 @@ class ScoreResult:
     start_up_seconds: float
     records_per_s: float
     split: str
+    batch_size: int = 0
+    forward_records_per_s: float | None = None
+    classes: tuple[ClassScore, ...] = ()
+    confusion: tuple[tuple[int, ...], ...] = ()
     run_id: str = ""
     emulation_tier: str | None = None
 
