@@ -19,9 +19,21 @@ from .engines.clusters import open_engine
 os.environ["NODEWISE_PRICES"] = os.devnull
 
 
+SKIP_SLOW = pytest.mark.skip(reason="slow: `make test-all` runs it")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Bring the tests on one cluster together, so that each is started once."""
+    """Leave slow tests to `make test-all`; bring those on one cluster together, so that each is started once."""
+    for item in items:
+        if os.environ.get("NODEWISE_TEST_ALL") != "1" and is_slow(item):
+            item.add_marker(SKIP_SLOW)
     items.sort(key=lambda item: str(item.callspec.params.get("engine", "")) if hasattr(item, "callspec") else "")
+
+
+def is_slow(item: pytest.Item) -> bool:
+    """Whether a mark says so, for the engine that the test runs on."""
+    groups = {mark.args[0] for mark in item.iter_markers("xdist_group")}
+    return any(not mark.args or groups & set(mark.args) for mark in item.iter_markers("slow"))
 
 
 @pytest.fixture(scope="session")

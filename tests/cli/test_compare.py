@@ -20,6 +20,7 @@ scenarios:
   - {name: one, engine: local, node_type: Standard_DS3_v2, tags: {project: test}}
   - {name: three, engine: local, nodes: 3, node_type: Standard_DS3_v2}
 """
+PROGRAMS = re.sub(r"dataset.*epochs: 2}", "jobs: {command: {run: ['true']}}", SPEC, flags=re.DOTALL)
 
 
 def write_spec(folder: Path, text: str = SPEC) -> str:
@@ -85,7 +86,7 @@ def test_a_scenario_that_fails_is_reported_and_the_others_are_not_lost(
 ) -> None:
     with socket.create_server(("127.0.0.2", 0)) as taken:
         port = taken.getsockname()[1]
-        spec = write_spec(tmp_path, f"{SPEC}  - {{name: taken, engine: ray, nodes: 2, port: {port}}}\n")
+        spec = write_spec(tmp_path, f"{PROGRAMS}  - {{name: taken, engine: ray, nodes: 2, port: {port}}}\n")
         # Looked at before, the port would stop the whole comparison; with a network of its own nobody could take it.
         alone = {"NODEWISE_EMULATION_TIER": "processes"}
         done = cli("compare", spec, "--json", "out.json", "--no-preflight", env=alone)
@@ -103,7 +104,7 @@ def test_a_scenario_that_fails_is_reported_and_the_others_are_not_lost(
 
 
 def test_without_java_the_spark_scenarios_are_left_out_and_named(cli: Any, read_json: Any, tmp_path: Path) -> None:
-    spec = write_spec(tmp_path, f"{SPEC}  - {{name: sparks, engine: spark, nodes: 2}}\n")
+    spec = write_spec(tmp_path, f"{PROGRAMS}  - {{name: sparks, engine: spark, nodes: 2}}\n")
     empty = tmp_path / "no-java"
     empty.mkdir()
     done = cli("compare", spec, "--json", "out.json", env={"JAVA_HOME": str(empty)})

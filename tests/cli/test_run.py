@@ -233,6 +233,7 @@ def test_the_spark_example_runs_on_all_nodes_and_its_stages_are_kept(
 
 @requires_java
 @pytest.mark.xdist_group("spark")
+@pytest.mark.slow
 def test_a_spark_script_that_dies_keeps_what_its_log_has(cli: Cli, tmp_path: Path, workspace: Workspace) -> None:
     script = SPARK.replace("spark.stop()", "import os; os.kill(os.getppid(), 9); import time; time.sleep(60)")
     (tmp_path / "sums.py").write_text(script)
@@ -272,6 +273,7 @@ def test_nothing_of_a_spark_program_outlives_a_command_that_was_killed(started: 
 
 
 @pytest.mark.xdist_group("ray")
+@pytest.mark.slow
 def test_a_ray_job_on_a_cluster_that_stays_up_is_stopped_when_its_command_is_killed(
     cli: Cli, tmp_path: Path, started: Started, mark: Mark, read_json: Callable[[Path], dict[str, Any]]
 ) -> None:

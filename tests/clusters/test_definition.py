@@ -44,6 +44,7 @@ def wheel(folder: Path, name: str, source: str) -> str:
     [pytest.param(None, name, id=name, marks=on_no_cluster(name).args[1][0].marks) for name in ("spark", "ray")],
     indirect=["engine"],
 )
+@pytest.mark.slow("spark")
 def test_every_node_has_what_its_definition_asks_for(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: EngineName
 ) -> None:

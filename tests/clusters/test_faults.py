@@ -108,6 +108,7 @@ def test_a_command_that_is_asked_to_end_takes_its_cluster_along(
 
 
 @on_every_engine
+@pytest.mark.slow("spark", "ray")
 def test_a_command_ends_when_its_cluster_has_lost_its_supervisor(
     site: Site, digits_folder: Path, tmp_path: Path, name: EngineName
 ) -> None:
@@ -171,6 +172,7 @@ def processes_named(site: Site, words: Sequence[str]) -> list[psutil.Process]:
     ],
     indirect=["engine"],
 )
+@pytest.mark.slow("ray")
 def test_a_lost_node_is_replaced_and_a_lost_driver_is_the_end(
     site: Site, name: EngineName, node: list[str], driver: list[str]
 ) -> None:

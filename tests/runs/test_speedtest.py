@@ -130,6 +130,7 @@ def test_ray_measures_the_same(engine: None, data: list[str], workspace: Workspa
 
 
 @on_no_cluster("spark")
+@pytest.mark.slow
 def test_spark_without_caching_measures_again_for_every_average(
     engine: None, data: list[str], workspace: Workspace
 ) -> None:

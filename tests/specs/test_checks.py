@@ -22,8 +22,8 @@ def test_options_get_the_same_message_as_a_file() -> None:
         check_prepare(PrepareSpec(size=4))
     with pytest.raises(SpecError, match=r"^quality must be from 1 to 100, not 101$"):
         check_prepare(PrepareSpec(quality=101))
-    with pytest.raises(SpecError, match=r"^model must be 'cnn', 'resnet' or 'package.module:function', not 'resnet'$"):
-        check_train(TrainSpec(model="resnet"))
+    with pytest.raises(SpecError, match=r"^model must be 'cnn', 'resnet' or 'package.module:function', not 'vgg'$"):
+        check_train(TrainSpec(model="vgg"))
     with pytest.raises(SpecError, match=r"^learning_rate must be a number above 0, not inf$"):
         check_train(TrainSpec(learning_rate=float("inf")))
     with pytest.raises(SpecError, match=r"^batch_size must be at least 1, not 0$"):
