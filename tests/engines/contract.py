@@ -72,6 +72,7 @@ class EngineContract:
         (killed,) = (result for result in results if result.index == 2)
         assert killed.record.retries == 1
 
+    @pytest.mark.slow("spark", "ray")
     def test_a_task_whose_worker_always_dies_is_given_up(self, engine: Engine, tmp_path: Path) -> None:
         with pytest.raises(WorkerLostError) as caught:
             list(engine.map("die", tasks.die_always, [str(tmp_path)]))
@@ -99,6 +100,7 @@ class EngineContract:
         assert [result.value for result in results] == [0, 1, 2]
         assert [result.record.retries for result in results] == [1, 1, 1]
 
+    @pytest.mark.slow("spark", "ray")
     def test_a_gang_whose_member_always_dies_is_given_up(self, engine: Engine, tmp_path: Path) -> None:
         with pytest.raises(WorkerLostError):
             engine.gang("die", tasks.gang_dies_always, str(tmp_path))

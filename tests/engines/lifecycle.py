@@ -89,6 +89,7 @@ class EngineLifecycle:
         assert left_over() == []
 
     @pytest.mark.parametrize("repetition", range(5 if os.environ.get("NODEWISE_TEST_ALL") == "1" else 1))
+    @pytest.mark.slow("spark", "ray")
     def test_nothing_outlives_a_killed_owner(
         self, left_over: LeftOver, temp: Path, tmp_path: Path, repetition: int
     ) -> None:
