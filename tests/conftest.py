@@ -17,6 +17,8 @@ from .engines.clusters import open_engine
 
 # Prices that a developer has fetched must not change what tests expect.
 os.environ["NODEWISE_PRICES"] = os.devnull
+# Loading MLflow takes seconds in every command; tests of tracking switch it on.
+os.environ["NODEWISE_TRACKING"] = "off"
 
 
 SKIP_SLOW = pytest.mark.skip(reason="slow: `make test-all` runs it")

@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "preflight": {"core", "specs", "metering", "isolation", "images", "data", "workspace", "billing", "clusters"},
     "report": {"core", "specs", "analysis"},
     "training": {"core", "specs", "metering", "images", "shards"},
+    "tracking": {"core", "specs", "training", "workspace"},
     "jobs": {"core", "specs", "metering", "images", "data", "shards", "readers", "training"},
     "runs": {
         "core",
@@ -46,6 +47,7 @@ MAY_IMPORT = {
         "engines",
         "analysis",
         "report",
+        "tracking",
         "workspace",
     },
 }
@@ -80,5 +82,5 @@ def test_importing_nodewise_loads_nothing_heavy() -> None:
     code = "import sys, nodewise, nodewise.cli.main; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     heavy = {"cv2", "httpx", "matplotlib", "numpy", "pandas", "pyarrow", "pydantic", "pyspark", "ray", "sklearn"}
-    heavy |= {"sqlalchemy", "tensorflow", "torch", "yaml"}
+    heavy |= {"mlflow", "sqlalchemy", "tensorflow", "torch", "yaml"}
     assert heavy.isdisjoint(loaded), sorted(heavy.intersection(loaded))

@@ -31,11 +31,20 @@ if TYPE_CHECKING:
         start_cluster,
         stop_cluster,
     )
+    from nodewise.models_api import (
+        alias_model,
+        delete_model,
+        describe_model,
+        get_model,
+        list_models,
+        register_model,
+    )
 
     __version__: str
 
 __all__ = [
     "__version__",
+    "alias_model",
     "check_data",
     "cluster_events",
     "compare",
@@ -43,10 +52,15 @@ __all__ = [
     "create_cluster",
     "data_stats",
     "delete_cluster",
+    "delete_model",
+    "describe_model",
     "get_cluster",
+    "get_model",
     "import_eventlog",
     "list_clusters",
+    "list_models",
     "prepare",
+    "register_model",
     "resize_cluster",
     "run",
     "score",
@@ -57,6 +71,7 @@ __all__ = [
 ]
 
 _CLUSTERS = {name for name in __all__ if "cluster" in name}
+_MODELS = {name for name in __all__ if "model" in name}
 
 
 def __getattr__(name: str) -> Any:
@@ -67,6 +82,8 @@ def __getattr__(name: str) -> Any:
         return version("nodewise")
     if name in _CLUSTERS:
         return getattr(import_module("nodewise.cluster_api"), name)
+    if name in _MODELS:
+        return getattr(import_module("nodewise.models_api"), name)
     if name in __all__:
         return getattr(import_module("nodewise.api"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,6 +16,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal, TypedDict, Unpack
 
+from nodewise.core.errors import InputError
 from nodewise.core.machine import machine_cores
 from nodewise.core.progress import SILENT, Progress
 from nodewise.metering.prices import node_type_names
@@ -24,14 +25,21 @@ from nodewise.specs.cluster import EngineName
 from nodewise.specs.cluster_checks import check_scenario
 from nodewise.specs.costs import CostsResult
 from nodewise.specs.job import (
+    Compression,
     Encoding,
     Fit,
+    Optimizer,
+    Precision,
     PrepareSpec,
     ProgramChoice,
+    Recipe,
     Resample,
+    ScaleRule,
+    Schedule,
     ScoreSpec,
     ShardFormat,
     SpeedtestSpec,
+    Strategy,
     Subsampling,
     TrainSpec,
 )
@@ -194,19 +202,40 @@ def train(
     shards: StrPath,
     *,
     model: str = "cnn",
+    recipe: Recipe = "standard",
+    strategy: Strategy | None = None,
     epochs: int = 5,
-    batch_size: int = 32,
-    learning_rate: float = 1e-3,
+    batch_size: int = 128,
+    learning_rate: float | None = None,
+    scale_lr: ScaleRule = "sqrt",
+    optimizer: Optimizer = "muon",
+    schedule: Schedule = "one-cycle",
+    warmup: float = 0.2,
+    precision: Precision = "auto",
+    compression: Compression = "none",
+    servers: int = 1,
+    workers_per_node: int = 1,
+    is_async: bool = False,
+    max_staleness: int = 4,
+    average_every: int | None = None,
+    checkpoint_every: int | None = None,
+    max_restarts: int = 3,
     seed: int = 0,
     output: StrPath | None = None,
+    checkpoint_dir: StrPath | None = None,
+    resume: bool = False,
+    report: StrPath | None = None,
     **options: Unpack[RunOptions],
 ) -> TrainResult:
     """Train a classifier on prepared shards, one worker per node.
 
     Args:
         shards: Folder that :func:`prepare` wrote.
+        model, recipe, ..., seed: See :class:`~nodewise.specs.job.TrainSpec`.
         output: File for the model; None: ``model.safetensors`` in the run's folder.
-        model, epochs, batch_size, learning_rate, seed: See :class:`~nodewise.specs.job.TrainSpec`.
+        checkpoint_dir: Folder for the checkpoints, which stay there; None: beside the model until training has ended.
+        resume: Go on from the newest checkpoint there.
+        report: File for the HTML report, beside ``report.html`` in the run's folder.
 
     Raises:
         InputError: The request cannot be carried out; nothing was started.
@@ -214,18 +243,57 @@ def train(
     """
     from nodewise.jobs.train import TrainJob
     from nodewise.preflight.dependencies import require_torch
-    from nodewise.runs.steps import run_train
+    from nodewise.runs.steps import default_checkpoint_dir, run_train
+    from nodewise.runs.train_report import write_train_report
     from nodewise.shards.manifest import read_manifest
 
     require_torch()
-    spec = TrainSpec(model=model, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
+    spec = TrainSpec(
+        model=model,
+        recipe=recipe,
+        strategy=strategy,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        scale_lr=scale_lr,
+        optimizer=optimizer,
+        schedule=schedule,
+        warmup=warmup,
+        precision=precision,
+        compression=compression,
+        servers=servers,
+        workers_per_node=workers_per_node,
+        is_async=is_async,
+        max_staleness=max_staleness,
+        average_every=average_every,
+        checkpoint_every=checkpoint_every,
+        max_restarts=max_restarts,
+        seed=seed,
+    )
     check_train(spec)
     place = _Place(options)
     folder = Path(shards).absolute()
-    job = TrainJob(folder, read_manifest(folder), spec)
+    job = TrainJob(folder, read_manifest(folder), spec, place.cluster)
+    model_path = Path(output).absolute() if output else None
+    checkpoints = Path(checkpoint_dir).absolute() if checkpoint_dir else None
+    if resume:
+        job.check_resumable(checkpoints or (default_checkpoint_dir(model_path) if model_path else None))
+    if report and Path(report).is_dir():
+        raise InputError(f"{report} is a folder", hint="give the path of a file for the report")
     place.preflight()
     with place.session("train") as session:
-        return run_train(session, job, Path(output).absolute() if output else session.folder / "model.safetensors")
+        own_report = session.folder / "report.html"
+        report_path = Path(report).absolute() if report else own_report
+        result = run_train(
+            session,
+            job,
+            model_path or session.folder / "model.safetensors",
+            checkpoints,
+            is_resumed=resume,
+            report=report_path,
+        )
+    write_train_report({own_report, report_path}, session, job, result)
+    return result
 
 
 def score(
@@ -235,14 +303,16 @@ def score(
     split: Literal["test", "train", "all"] = "test",
     batch_size: int | None = None,
     output: StrPath | None = None,
+    report: StrPath | None = None,
     **options: Unpack[RunOptions],
 ) -> ScoreResult:
     """Predict the class of every record and write the predictions as Parquet.
 
     Args:
         shards: Folder that :func:`prepare` wrote.
-        model: File that :func:`train` wrote.
+        model: File that :func:`train` wrote, or the name of a registered one: ``models:/flowers@champion``.
         output: Folder for the predictions; None: ``predictions`` in the run's folder.
+        report: File for the HTML report, beside ``report.html`` in the run's folder.
         split, batch_size: See :class:`~nodewise.specs.job.ScoreSpec`.
 
     Raises:
@@ -253,18 +323,29 @@ def score(
     from nodewise.preflight.dependencies import require_torch
     from nodewise.runs.steps import run_score
     from nodewise.shards.manifest import read_manifest
+    from nodewise.tracking.resolve import resolve_model
 
     require_torch()
     spec = ScoreSpec(split=split, batch_size=batch_size)
     check_score(spec)
     place = _Place(options)
     folder = Path(shards).absolute()
-    job = ScoreJob(folder, read_manifest(folder), Path(model).absolute(), spec)
+    manifest = read_manifest(folder)
+    job = ScoreJob(folder, manifest, resolve_model(model, place.workspace), spec)
+    if report and Path(report).is_dir():
+        raise InputError(f"{report} is a folder", hint="give the path of a file for the report")
     place.preflight()
     if output:
         claim_predictions(Path(output).absolute())
-    with place.session("score") as session:
-        return run_score(session, job, Path(output).absolute() if output else session.folder / "predictions")
+    with place.session("score", ScoreJob.modules) as session:
+        own_report = session.folder / "report.html"
+        report_path = Path(report).absolute() if report else own_report
+        dest = Path(output).absolute() if output else session.folder / "predictions"
+        result = run_score(session, job, dest, report_path)
+    from nodewise.runs.score_report import write_score_report
+
+    write_score_report({own_report, report_path}, session, job, manifest, result)
+    return result
 
 
 def compare(

@@ -57,17 +57,18 @@ def open_engine(cluster: ClusterSpec, root: Path) -> Iterator[Engine]:
             link.close()
 
 
-def cluster_param(name: EngineName, nodes: int) -> Any:
+def cluster_param(name: EngineName, nodes: int, cores_per_node: int = 1) -> Any:
     """A value of the fixture ``engine``, with the marks that its tests need.
 
     All tests on one engine run in one process of pytest-xdist, so that its clusters are started once.
     """
-    return pytest.param(_spec(name, nodes), id=f"{name}-{nodes}", marks=_marks(name))
+    cores = f"x{cores_per_node}" if cores_per_node > 1 else ""
+    return pytest.param(_spec(name, nodes, cores_per_node), id=f"{name}-{nodes}{cores}", marks=_marks(name))
 
 
-def on_cluster(name: EngineName, nodes: int) -> Callable[[Any], Any]:
+def on_cluster(name: EngineName, nodes: int, cores_per_node: int = 1) -> Callable[[Any], Any]:
     """Run a test, or all tests of a class, on this emulated cluster."""
-    return pytest.mark.parametrize("engine", [cluster_param(name, nodes)], indirect=True)
+    return pytest.mark.parametrize("engine", [cluster_param(name, nodes, cores_per_node)], indirect=True)
 
 
 def on_no_cluster(name: EngineName) -> Callable[[Any], Any]:
@@ -81,6 +82,6 @@ def _marks(name: EngineName) -> list[pytest.MarkDecorator]:
 
 
 @cache
-def _spec(name: EngineName, nodes: int) -> ClusterSpec:
+def _spec(name: EngineName, nodes: int, cores_per_node: int) -> ClusterSpec:
     # pytest starts a fixture anew unless its parameter is the same object.
-    return ClusterSpec(engine=name, nodes=nodes, cores_per_node=1)
+    return ClusterSpec(engine=name, nodes=nodes, cores_per_node=cores_per_node)

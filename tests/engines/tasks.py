@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 from nodewise.core.errors import SpecError, WorkerLostError
 from nodewise.metering.meter import TaskMeter
+from nodewise.specs.crew import CrewContext
 from nodewise.specs.gang import GangContext
 
 WAIT_S = 60.0
@@ -238,13 +239,60 @@ def tell_epochs(payload: tuple[str, str], _meter: TaskMeter, gang: GangContext) 
     """Write three epochs to a log; rank 0 writes the second when the first was noticed."""
     log, noticed = map(Path, payload)
     if gang.rank == 0:
-        for epoch in range(1, 4):
-            with log.open("a") as stream:
-                values = {"epoch": epoch, "loss": 1 / epoch, "train_accuracy": 0.5, "test_accuracy": 0.25 * epoch}
-                stream.write(json.dumps(values) + "\n")
-            wait_until(noticed.exists)
+        write_epochs(log, noticed)
     gang.all_gather("done")
     return gang.rank
+
+
+def write_epochs(log: Path, noticed: Path) -> None:
+    for epoch in range(1, 4):
+        with log.open("a") as stream:
+            values = {"epoch": epoch, "loss": 1 / epoch, "train_accuracy": 0.5, "test_accuracy": 0.25 * epoch}
+            stream.write(json.dumps(values) + "\n")
+        wait_until(noticed.exists)
+
+
+def gang_hosts(_payload: None, _meter: TaskMeter, gang: GangContext) -> str:
+    return gang.host
+
+
+def crew_meets(folder: str, _meter: TaskMeter, member: CrewContext) -> tuple[CrewContext, str]:
+    """Answer when all members run at the same time."""
+    (Path(folder) / str(member.rank)).touch()
+    wait_until(lambda: len(os.listdir(folder)) == member.world_size)
+    return member, os.environ.get("OMP_NUM_THREADS", "")
+
+
+def crew_goes_on(payload: tuple[str, str], _meter: TaskMeter, member: CrewContext) -> int:
+    """Write down again and again which process this is, until there is a file ``enough``.
+
+    When all have done so, rank 1 may do something else: die, raise or answer.
+    """
+    folder, rank_one = Path(payload[0]), payload[1]
+    told = folder / f"member-{member.rank}"
+    while not (folder / "enough").exists():
+        with told.open("a") as stream:
+            stream.write(f"{os.getpid()}\n")
+        if member.rank == 1 and len(list(folder.glob("member-*"))) == member.world_size:
+            if rank_one == "dies":
+                mark(payload[0])
+                die()
+            if rank_one == "raises":
+                raise ZeroDivisionError("rank 1 fails")
+            if rank_one == "answers":
+                break
+        time.sleep(0.01)
+    return member.attempt
+
+
+def crew_tells_epochs(payload: tuple[str, str, str], _meter: TaskMeter, member: CrewContext) -> int:
+    """As :func:`tell_epochs`, by rank 0 alone, while rank 1 dies once."""
+    log, noticed, marker = payload
+    if member.rank == 0:
+        write_epochs(Path(log), Path(noticed))
+    else:
+        die_once(Path(marker))
+    return member.attempt
 
 
 def download(partition: tuple[str, int, int], meter: TaskMeter) -> int:

@@ -6,7 +6,6 @@ import os
 import signal
 from pathlib import Path
 
-import psutil
 import pytest
 
 from nodewise.engines.base import Engine
@@ -14,6 +13,7 @@ from nodewise.engines.base import Engine
 from . import tasks
 from .clusters import on_cluster, on_no_cluster
 from .contract import EngineContract
+from .crew_contract import CrewContract, is_alive, meeting
 from .lifecycle import EngineLifecycle
 
 
@@ -29,15 +29,33 @@ class TestLocalEngine(EngineContract):
         # The others of the first three are at work; one of them dies before this process looks again.
         (tmp_path / "die").touch()
         tasks.wait_until(marker.exists)
-        tasks.wait_until(lambda: not _is_alive(int(marker.read_text() or 0)))
+        tasks.wait_until(lambda: not is_alive(int(marker.read_text() or 0)))
         done += [result.index for result in results]
         assert sorted(done) == list(range(8))
 
     def test_workers_that_die_between_two_jobs_are_replaced(self, engine: Engine) -> None:
         (first,) = engine.map("who", tasks.process_id, [None])
         os.kill(first.value, signal.SIGKILL)
-        tasks.wait_until(lambda: not _is_alive(first.value))
+        tasks.wait_until(lambda: not is_alive(first.value))
         assert sorted(result.value for result in engine.map("squares", tasks.square, range(4))) == [0, 1, 4, 9]
+
+
+@on_cluster("local", 3)
+class TestLocalCrew(CrewContract):
+    """A pool of one process for each member."""
+
+    def test_two_members_per_node_are_ranked_node_by_node(self, engine: Engine, tmp_path: Path) -> None:
+        results = meeting(engine, tmp_path, members_per_node=2)
+        assert [result.record.node for result in results] == ["node-0"] * 2 + ["node-1"] * 2 + ["node-2"] * 2
+
+
+@on_cluster("local", 1, cores_per_node=2)
+@pytest.mark.parametrize(("members", "threads"), [(1, 2), (2, 1), (3, 1)])
+def test_the_cores_of_a_node_are_shared_out_among_its_members(
+    engine: Engine, tmp_path: Path, members: int, threads: int
+) -> None:
+    told = [result.value for result in meeting(engine, tmp_path, members)]
+    assert [(member.threads, variable) for member, variable in told] == [(threads, str(threads))] * members
 
 
 @on_cluster("local", 1)
@@ -53,7 +71,3 @@ class TestLocalLifecycle(EngineLifecycle):
     """Processes of loky."""
 
     name = "local"
-
-
-def _is_alive(pid: int) -> bool:
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE

@@ -11,14 +11,18 @@ from pathlib import Path
 import psutil
 import pytest
 
-from nodewise.core.errors import MissingDependencyError
+from nodewise.core.errors import InputError, MissingDependencyError
 from nodewise.core.java import require_java
+from nodewise.engines.base import Engine
 from nodewise.engines.registry import create_engine
 from nodewise.engines.spark import _with_attempts
+from nodewise.engines.spark_crew import _own_host
 from nodewise.specs.cluster import ClusterSpec
 
+from . import tasks
 from .clusters import on_cluster, on_no_cluster
 from .contract import EngineContract
+from .crew_contract import CrewContract, kill_and_await, meanwhile, meeting, members_per_node
 from .lifecycle import EngineLifecycle
 from .processes import LeftOver
 
@@ -26,6 +30,34 @@ from .processes import LeftOver
 @on_cluster("spark", 3)
 class TestSparkEngine(EngineContract):
     """A standalone master and three workers."""
+
+
+@on_cluster("spark", 3)
+class TestSparkCrew(CrewContract):
+    """A stage with a task for each member."""
+
+    def test_more_members_than_slots_are_refused(self, engine: Engine) -> None:
+        with pytest.raises(InputError, match="meet needs 2 slots per node at once, and Spark has 1") as caught:
+            engine.crew("meet", tasks.crew_meets, "", 2)
+        assert (caught.value.hint or "").startswith("at most 1 members per node")
+
+
+@pytest.mark.slow
+@on_cluster("spark", 2, cores_per_node=2)
+class TestSparkCrewOnTwoCores:
+    @pytest.mark.parametrize(("members", "threads"), [(1, 2), (2, 1)])
+    def test_members_are_spread_evenly(self, engine: Engine, tmp_path: Path, members: int, threads: int) -> None:
+        results = meeting(engine, tmp_path, members)
+        assert members_per_node(results) == {"node-0": members, "node-1": members}
+        assert {result.value[0].threads for result in results} == {threads}
+
+    def test_a_member_comes_back_to_its_node(self, engine: Engine, tmp_path: Path, repetitions: int) -> None:
+        for number in range(repetitions):
+            (folder := tmp_path / str(number)).mkdir()
+            with meanwhile(lambda to=folder: kill_and_await(to, 0, 0.0, size=2)):
+                results = list(engine.crew("go on", tasks.crew_goes_on, (str(folder), "goes on")))
+            assert members_per_node(results) == {"node-0": 1, "node-1": 1}
+            assert {result.index: result.record.retries for result in results} == {0: 1, 1: 0}
 
 
 @on_no_cluster("spark")
@@ -125,6 +157,16 @@ def test_a_java_that_is_new_enough_is_taken(tmp_path: Path, monkeypatch: pytest.
     before = dict(os.environ)
     require_java()
     assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize(("bound_to", "host"), [("10.231.0.3", "10.231.0.3"), (None, "127.0.0.1")])
+def test_a_member_is_at_the_address_that_spark_is_bound_to_or_that_leads_to_the_driver(
+    monkeypatch: pytest.MonkeyPatch, bound_to: str | None, host: str
+) -> None:
+    monkeypatch.delenv("SPARK_LOCAL_IP", raising=False)
+    if bound_to is not None:
+        monkeypatch.setenv("SPARK_LOCAL_IP", bound_to)
+    assert _own_host("127.0.0.1") == host
 
 
 @pytest.mark.parametrize(

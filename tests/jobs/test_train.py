@@ -16,21 +16,27 @@ from tests.engines.clusters import cluster_param
 from tests.engines.tasks import DiesInTraining
 
 import nodewise
-from nodewise.core.errors import InputError, JobFailedError, SourceError, SpecError
+from nodewise.core.errors import InputError, JobFailedError, SourceError, SpecError, WorkerLostError
 from nodewise.engines.base import Engine
 from nodewise.images.codecs import encode_png
-from nodewise.jobs.train import TrainJob, TrainOutcome
+from nodewise.jobs.train import TrainJob
 from nodewise.metering.meter import TaskMeter
 from nodewise.shards.manifest import Manifest, read_manifest, split_shards
+from nodewise.specs.cluster import ClusterSpec
 from nodewise.specs.job import TrainSpec
 from nodewise.specs.results import TrainResult
 from nodewise.specs.run import RunStatus
+from nodewise.training.checkpoint import parse_checkpoint
 from nodewise.training.model_file import read_model_info
+from nodewise.training.plan import TrainOutcome
 from nodewise.workspace import Workspace
 
 Train = Callable[..., TrainResult]
 
 ENGINES = [cluster_param(name, 3) for name in ("local", "spark", "ray")]
+
+
+ONE, THREE = (ClusterSpec(engine="local", nodes=nodes, cores_per_node=1) for nodes in (1, 3))
 
 
 class Alone:
@@ -53,9 +59,9 @@ def train(tmp_path: Path) -> Train:
 
 
 def train_alone(shards: Path, manifest: Manifest, spec: TrainSpec, folder: Path) -> TrainOutcome:
-    job = TrainJob(shards, manifest, spec)
+    job = TrainJob(shards, manifest, spec, ONE)
     with TaskMeter() as meter:
-        return job.function(job.payload(folder / "model.safetensors", folder / "epochs.jsonl"), meter, Alone())
+        return job.function(job.plan(folder / "model.safetensors", folder / "epochs.jsonl"), meter, Alone())
 
 
 def weights(path: Path | str) -> dict[str, torch.Tensor]:
@@ -106,10 +112,10 @@ def test_what_is_held_out_does_not_touch_the_weights(small_shards: Path, tmp_pat
 
 @pytest.mark.parametrize("engine", ENGINES, indirect=True)
 def test_three_nodes_take_the_same_steps_as_one(engine: Engine, small_shards: Path, tmp_path: Path) -> None:
-    spec, manifest = TrainSpec(epochs=2, seed=4), read_manifest(small_shards)
+    spec, manifest = TrainSpec(epochs=2, seed=4, batch_size=32, precision="float32"), read_manifest(small_shards)
     alone = train_alone(small_shards, manifest, spec, tmp_path)
-    job = TrainJob(small_shards, manifest, spec)
-    payload = job.payload(tmp_path / "together.safetensors", tmp_path / "together.jsonl")
+    job = TrainJob(small_shards, manifest, spec, THREE)
+    payload = job.plan(tmp_path / "together.safetensors", tmp_path / "together.jsonl")
     results = engine.gang("train", job.function, payload)
     together: TrainOutcome = results[0].value
     assert together.world_size == 3
@@ -128,10 +134,10 @@ def test_three_nodes_take_the_same_steps_as_one(engine: Engine, small_shards: Pa
 def test_a_rank_killed_in_training_restarts_it_and_the_model_is_the_same(
     engine: Engine, small_shards: Path, tmp_path: Path
 ) -> None:
-    job = TrainJob(small_shards, read_manifest(small_shards), TrainSpec(epochs=6))
-    calm = job.payload(tmp_path / "calm.safetensors", tmp_path / "calm.jsonl")
+    job = TrainJob(small_shards, read_manifest(small_shards), TrainSpec(epochs=6, precision="float32"), THREE)
+    calm = job.plan(tmp_path / "calm.safetensors", tmp_path / "calm.jsonl")
     engine.gang("train", job.function, calm)
-    disturbed = job.payload(tmp_path / "disturbed.safetensors", tmp_path / "disturbed.jsonl")
+    disturbed = job.plan(tmp_path / "disturbed.safetensors", tmp_path / "disturbed.jsonl")
     results = engine.gang("train", DiesInTraining(job.function, tmp_path / "died"), disturbed)
     assert (tmp_path / "died").exists()
     assert [result.record.retries for result in results] == [1, 1, 1]
@@ -152,8 +158,8 @@ def test_the_same_seed_trains_the_same_model(small_shards: Path, tmp_path: Path)
 
 def test_batches_may_be_smaller_than_the_number_of_workers(train: Train, tmp_path: Path) -> None:
     shards = prepare_noise(tmp_path, images=20, test_fraction=0.2)
-    alone = train_alone(shards, read_manifest(shards), TrainSpec(epochs=1, batch_size=2), tmp_path)
-    together = train(shards, epochs=1, batch_size=2, nodes=3, output=tmp_path / "together")
+    alone = train_alone(shards, read_manifest(shards), TrainSpec(epochs=1, batch_size=2, precision="float32"), tmp_path)
+    together = train(shards, epochs=1, batch_size=2, precision="float32", nodes=3, output=tmp_path / "together")
     assert (together.world_size, together.strategy, together.records) == (3, "all-reduce", 16)
     assert together.epochs[0].loss == pytest.approx(alone.epochs[0].loss, abs=1e-4)
     assert largest_difference(weights(tmp_path / "model.safetensors"), weights(tmp_path / "together")) < 1e-3
@@ -207,8 +213,8 @@ def test_a_users_network_is_found_by_every_worker(
         "def flat(num_classes, image_shape):\n"
         "    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, num_classes))\n"
     )
-    job = TrainJob(small_shards, read_manifest(small_shards), TrainSpec(model=f"{name}:flat", epochs=1))
-    payload = job.payload(tmp_path / "model", tmp_path / "epochs.jsonl")
+    job = TrainJob(small_shards, read_manifest(small_shards), TrainSpec(model=f"{name}:flat", epochs=1), THREE)
+    payload = job.plan(tmp_path / "model", tmp_path / "epochs.jsonl")
     assert [result.value.world_size for result in engine.gang("train", job.function, payload)] == [3, 3, 3]
     assert weights(tmp_path / "model")["1.weight"].shape == (10, 3 * 32 * 32)
 
@@ -230,9 +236,9 @@ def test_a_users_network_that_raises_in_training_is_located(
         "def net(num_classes, image_shape):\n"
         "    return nn.Sequential(nn.Flatten(), Fails(3 * 32 * 32, num_classes))\n"
     )
-    job = TrainJob(small_shards, read_manifest(small_shards), TrainSpec(model=f"{name}:net", epochs=1))
+    job = TrainJob(small_shards, read_manifest(small_shards), TrainSpec(model=f"{name}:net", epochs=1), THREE)
     with pytest.raises(JobFailedError, match="too many at once") as caught:
-        engine.gang("train", job.function, job.payload(tmp_path / "model", tmp_path / "epochs.jsonl"))
+        engine.gang("train", job.function, job.plan(tmp_path / "model", tmp_path / "epochs.jsonl"))
     assert caught.value.where == f"{tmp_path / name}.py:5"
     assert not (tmp_path / "model").exists()
 
@@ -240,7 +246,7 @@ def test_a_users_network_that_raises_in_training_is_located(
 def test_a_data_set_with_nothing_to_train_on_is_refused(train: Train, small_shards: Path, tmp_path: Path) -> None:
     manifest = read_manifest(small_shards)
     with pytest.raises(SourceError, match="no records to train on"):
-        TrainJob(small_shards, replace(manifest, shards=split_shards(manifest, "test")), TrainSpec())
+        TrainJob(small_shards, replace(manifest, shards=split_shards(manifest, "test")), TrainSpec(), ONE)
 
 
 def test_a_wrong_request_is_refused_before_a_run_begins(train: Train, small_shards: Path, tmp_path: Path) -> None:
@@ -253,3 +259,129 @@ def test_a_wrong_request_is_refused_before_a_run_begins(train: Train, small_shar
     with pytest.raises(SpecError, match="epochs"):
         train(small_shards, epochs=0)
     assert Workspace(tmp_path / "workspace").list_runs() == []
+
+
+def test_a_training_that_was_killed_goes_on_to_the_same_bytes(small_shards: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(small_shards)
+    spec = TrainSpec(epochs=4, batch_size=32, checkpoint_every=3, model="tests.jobs.networks:dropping")
+    job = TrainJob(small_shards, manifest, spec, ONE)
+    whole = job.plan(tmp_path / "whole", tmp_path / "log", tmp_path / "checkpoints")
+    with TaskMeter() as meter:
+        first = job.function(whole, meter, Alone())
+    # 5 steps per epoch; the checkpoint after step 18 lies within the last one.
+    kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert kept == ["step-000000015.safetensors", "step-000000018.safetensors"]
+    for newest in kept[::-1]:
+        resumed = job.plan(tmp_path / newest, tmp_path / "log", tmp_path / "checkpoints")
+        job.check_resumable(resumed.checkpoint_dir)
+        with TaskMeter() as meter:
+            second = job.function(resumed, meter, Alone())
+        assert second.resumed_at_step == int(newest[5:14])
+        assert (tmp_path / newest).read_bytes() == (tmp_path / "whole").read_bytes()
+        for epoch, again in zip(first.epochs, second.epochs, strict=True):
+            assert replace(epoch, seconds=0.0) == replace(again, seconds=0.0)
+        assert len((tmp_path / "log").read_text().splitlines()) == 4
+        for path in (tmp_path / "checkpoints").glob("*18*"):
+            path.unlink()
+
+
+@pytest.mark.parametrize("engine", ENGINES, indirect=True)
+def test_a_gang_that_lost_a_worker_goes_on_from_its_checkpoint(
+    engine: Engine, small_shards: Path, tmp_path: Path
+) -> None:
+    spec = TrainSpec(epochs=6, batch_size=64, precision="float32", checkpoint_every=1)
+    job = TrainJob(small_shards, read_manifest(small_shards), spec, THREE)
+    plan = job.plan(tmp_path / "model", tmp_path / "log", tmp_path / "checkpoints")
+    results = engine.gang("train", DiesInTraining(job.function, tmp_path / "died"), plan)
+    outcomes: list[TrainOutcome] = [result.value for result in results]
+    assert (tmp_path / "died").exists()
+    # Not from the beginning: the gang that ended it did only the steps after the newest checkpoint.
+    assert all(outcome.resumed_at_step for outcome in outcomes)
+    assert sum(worker.records for outcome in outcomes for worker in outcome.workers) < 6 * 158
+    assert [epoch.epoch for epoch in outcomes[0].epochs] == [1, 2, 3, 4, 5, 6]
+    alone = train_alone(small_shards, read_manifest(small_shards), replace(spec, checkpoint_every=0), tmp_path)
+    assert outcomes[0].epochs[-1].loss == pytest.approx(alone.epochs[-1].loss, abs=1e-3)
+
+
+def test_a_gang_is_given_up_when_it_may_not_start_again(train: Train, small_shards: Path, tmp_path: Path) -> None:
+    (tmp_path / "dies.py").write_text(
+        "import os\nfrom torch import nn\n"
+        "class Dies(nn.Flatten):\n"
+        "    def forward(self, x):\n"
+        "        if len(x) > 1 and os.environ.get('NODEWISE_NODE') == 'node-1':\n"
+        "            os._exit(9)\n"
+        "        return super().forward(x)\n"
+        "def net(num_classes, image_shape):\n"
+        "    return nn.Sequential(Dies(), nn.Linear(3 * 32 * 32, num_classes))\n"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        patch.setattr(sys, "path", list(sys.path))
+        with pytest.raises(WorkerLostError, match="died once and the task was given up"):
+            train(small_shards, model="dies:net", nodes=2, max_restarts=0)
+
+
+def test_resuming_what_is_not_there_or_other_is_refused(train: Train, small_shards: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="it is not said what to resume"):
+        train(small_shards, resume=True)
+    with pytest.raises(InputError, match=r"model\.checkpoints has no checkpoint to resume from"):
+        train(small_shards, output=tmp_path / "model", resume=True)
+    train(small_shards, epochs=2, output=tmp_path / "model", checkpoint_dir=tmp_path / "kept")
+    with pytest.raises(InputError, match="made with other settings"):
+        train(small_shards, epochs=3, output=tmp_path / "model", checkpoint_dir=tmp_path / "kept", resume=True)
+
+
+def test_checkpoints_stay_only_where_they_were_asked_for(train: Train, small_shards: Path, tmp_path: Path) -> None:
+    plain = train(small_shards, epochs=2, output=tmp_path / "model")
+    assert plain.checkpoint_dir is None
+    assert not (tmp_path / "model.checkpoints").exists()
+    kept = train(small_shards, epochs=2, output=tmp_path / "model", checkpoint_dir=tmp_path / "kept")
+    assert kept.checkpoint_dir == str(tmp_path / "kept")
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == ["step-000000002.safetensors"]
+    again = train(small_shards, epochs=2, output=tmp_path / "again", checkpoint_dir=tmp_path / "kept", resume=True)
+    assert again.resumed_at_step == 2
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "model").read_bytes()
+
+
+def test_a_training_that_diverges_keeps_its_last_good_checkpoint(
+    train: Train, small_shards: Path, tmp_path: Path
+) -> None:
+    settings = {"epochs": 9, "batch_size": 32, "optimizer": "sgd", "learning_rate": 1e4, "checkpoint_every": 1}
+    with pytest.raises(JobFailedError, match="training diverge"):
+        train(small_shards, output=tmp_path / "model", **settings)
+    newest = sorted((tmp_path / "model.checkpoints").iterdir())[-1]
+    weights_of = parse_checkpoint(newest.read_bytes(), "x").model.values()
+    assert all(bool(value.isfinite().all()) for value in weights_of)
+
+
+def test_the_strategy_has_to_fit_the_cluster(train: Train, small_shards: Path) -> None:
+    with pytest.raises(SpecError, match="strategy 'single' uses one node, and there are 2"):
+        train(small_shards, nodes=2, strategy="single")
+    with pytest.raises(SpecError, match="strategy 'parameter-server' runs on engine 'ray', not on 'local'"):
+        train(small_shards, nodes=2, strategy="parameter-server")
+
+
+def test_half_the_bytes_are_sent_with_compression(train: Train, small_shards: Path) -> None:
+    plain, short = (train(small_shards, epochs=1, nodes=2, compression=name) for name in ("none", "bf16"))
+    for result in (plain, short):
+        assert {(worker.rank, worker.epoch) for worker in result.workers} == {(0, 1), (1, 1)}
+        assert all(worker.communicate_s + worker.wait_s > 0 for worker in result.workers)
+    parameters = sum(value.numel() for value in weights(plain.model_path).values())
+    assert plain.workers[0].sent_bytes == 2 * 4 * parameters
+    assert short.workers[0].sent_bytes == 2 * 2 * parameters
+    assert short.epochs[0].loss == pytest.approx(plain.epochs[0].loss, rel=0.1)
+
+
+# Muon lifts what is small in a gradient, rounding with it, so that it cannot be as near.
+@pytest.mark.parametrize(("optimizer", "tolerance"), [("adam", 1e-4), ("sgd", 1e-4), ("muon", 2e-3)])
+def test_the_loss_of_100_steps_is_that_of_one_node(
+    train: Train, small_shards: Path, optimizer: str, tolerance: float
+) -> None:
+    # One batch of all records, so that an epoch is a step.
+    settings = {"epochs": 100, "batch_size": 158, "optimizer": optimizer, "precision": "float32", "seed": 3}
+    if optimizer == "sgd":
+        settings["learning_rate"] = 0.02
+    one, two = (train(small_shards, nodes=nodes, **settings) for nodes in (1, 2))
+    assert one.steps == two.steps == 100
+    assert [e.loss for e in two.epochs] == pytest.approx([e.loss for e in one.epochs], abs=tolerance)
+    assert one.epochs[-1].loss < one.epochs[0].loss

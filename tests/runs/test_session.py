@@ -173,7 +173,7 @@ def test_epochs_are_told_while_the_gang_still_runs(workspace: Workspace, tmp_pat
     log, noticed = tmp_path / "epochs.jsonl", tmp_path / "noticed"
     progress = Recorder(noticed)
     with open_session(workspace, "train", CLUSTER, progress) as session, session.stage("train") as stage:
-        assert stage.gang(tasks.tell_epochs, (str(log), str(noticed)), steps=3, log=log) == [0, 1]
+        assert stage.gang(tasks.tell_epochs, (str(log), str(noticed)), steps=3, log=log, max_restarts=3) == [0, 1]
     assert progress.told[1:] == [
         ("train", 3),
         "loss 1.000, accuracy 25.0%",
@@ -181,3 +181,30 @@ def test_epochs_are_told_while_the_gang_still_runs(workspace: Workspace, tmp_pat
         "loss 0.333, accuracy 75.0%",
     ]
     assert [task.node for task in workspace.read_tasks(session.run.run_id)] == ["node-0", "node-1"]
+
+
+def test_a_crew_is_followed_as_a_gang_is_and_its_records_tell_who_was_lost(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    log, noticed = tmp_path / "epochs.jsonl", tmp_path / "noticed"
+    progress = Recorder(noticed)
+    with open_session(workspace, "train", CLUSTER, progress) as session, session.stage("train") as stage:
+        payload = (str(log), str(noticed), str(tmp_path / "died"))
+        assert stage.crew(tasks.crew_tells_epochs, payload, steps=3, log=log, max_restarts=3) == [0, 1]
+    assert progress.told[1:] == [
+        ("train", 3),
+        "loss 1.000, accuracy 25.0%",
+        "loss 0.500, accuracy 50.0%",
+        "loss 0.333, accuracy 75.0%",
+    ]
+    records = sorted((task.task, task.node, task.retries) for task in workspace.read_tasks(session.run.run_id))
+    assert records == [(0, "node-0", 0), (1, "node-1", 1)]
+    assert session.last_stage.num_tasks == 2
+
+
+def test_a_crew_has_as_many_members_per_node_as_are_asked_for(workspace: Workspace, tmp_path: Path) -> None:
+    (folder := tmp_path / "together").mkdir()
+    with open_session(workspace, "train", CLUSTER, SILENT) as session, session.stage("train") as stage:
+        log = tmp_path / "epochs.jsonl"
+        values = stage.crew(tasks.crew_meets, str(folder), members_per_node=2, steps=1, log=log)
+    assert [(member.rank, member.world_size) for member, _ in values] == [(rank, 4) for rank in range(4)]

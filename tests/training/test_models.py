@@ -1,4 +1,4 @@
-"""Networks by name: the built-in one, and those that a user brings."""
+"""Networks by name: the built-in ones, and those that a user brings."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -41,18 +41,84 @@ def test_the_cnn_is_that_of_the_tensorflow_tutorial() -> None:
     assert count_parameters(build("cnn")) == 122_570
 
 
+@pytest.mark.parametrize("name", ["cnn", "resnet"])
 @pytest.mark.parametrize(("height", "width"), [(18, 18), (32, 32), (33, 47), (192, 192)])
-def test_the_cnn_takes_images_of_any_size_from_the_smallest_on(height: int, width: int) -> None:
-    network = build_model("cnn", num_classes=5, image_shape=(3, height, width))
+def test_a_built_in_network_takes_images_of_any_size_from_the_smallest_on(name: str, height: int, width: int) -> None:
+    network = build_model(name, num_classes=5, image_shape=(3, height, width))
     assert network(torch.zeros(2, 3, height, width)).shape == (2, 5)
 
 
+@pytest.mark.parametrize("name", ["cnn", "resnet"])
 @pytest.mark.parametrize(("height", "width"), [(17, 32), (32, 17), (8, 8)])
-def test_images_too_small_for_the_cnn_are_refused(height: int, width: int) -> None:
+def test_images_too_small_for_a_built_in_network_are_refused(name: str, height: int, width: int) -> None:
     assert smallest_side() == 18
-    with pytest.raises(SpecError, match=f"{width} x {height} are too small .* 18 x 18") as caught:
-        build_model("cnn", num_classes=10, image_shape=(3, height, width))
+    with pytest.raises(SpecError, match=f"{width} x {height} are too small .*'{name}'.* 18 x 18") as caught:
+        build_model(name, num_classes=10, image_shape=(3, height, width))
     assert caught.value.hint == "prepare them with --size 32"
+
+
+def first_layer_of(network: torch.nn.Module) -> torch.nn.Conv2d:
+    return next(module for module in network.modules() if isinstance(module, torch.nn.Conv2d))
+
+
+def test_the_resnet_starts_with_pairs_of_filters_of_opposite_signs() -> None:
+    filters = first_layer_of(build("resnet")).weight.detach()
+    assert torch.equal(filters[:12], -filters[12:])
+    # Uncorrelated on noise, too: at right angles to each other.
+    products = filters[:12].flatten(1) @ filters[:12].flatten(1).T
+    assert torch.allclose(products, torch.diag(products.diagonal()), atol=1e-4)
+
+
+def test_the_resnets_first_filters_answer_to_brightness_colour_and_edges() -> None:
+    layer = first_layer_of(build("resnet"))
+
+    def answers(image: torch.Tensor) -> list[int]:
+        return layer(image)[0, :12, 0, 0].abs().gt(1e-4).nonzero().flatten().tolist()
+
+    grey, red = torch.ones(1, 3, 2, 2), torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1).expand(1, 3, 2, 2)
+    left_edge = grey * torch.tensor([1.0, -1.0])
+    assert answers(grey) == [0]
+    assert answers(red) == [0, 1, 2]
+    assert answers(left_edge) == [3]
+
+
+def test_the_resnet_is_small_and_its_weights_do_not_depend_on_the_image_size() -> None:
+    # Filters 24 x 12; blocks of 9 x (inputs + outputs) x outputs weights and 4 x outputs of batch norm; 96 x 10 logits.
+    expected = 288 + (9 * (24 + 32) * 32 + 128) + (9 * (32 + 96) * 96 + 384) + (9 * (96 + 96) * 96 + 384) + 960
+    assert count_parameters(build("resnet")) == count_parameters(build("resnet", side=64)) == expected
+
+
+def test_the_resnet_takes_part_in_its_input_past_each_second_convolution() -> None:
+    network = build("resnet").eval()
+    images = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if ".refine." in name:
+                parameter.zero_()
+        assert network(images).abs().sum() > 0
+
+
+def test_the_resnets_logits_start_small() -> None:
+    torch.manual_seed(0)
+    logits = build("resnet")(torch.rand(64, 3, 32, 32))
+    assert logits.std() < 1
+
+
+@pytest.mark.parametrize("name", ["cnn", "resnet"])
+def test_a_built_in_network_gives_every_weight_a_gradient(name: str) -> None:
+    torch.manual_seed(0)
+    network = build(name)
+    network(torch.rand(8, 3, 32, 32)).square().sum().backward()
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("name", ["cnn", "resnet"])
+def test_a_built_in_network_gives_the_same_for_other_memory_formats(name: str) -> None:
+    torch.manual_seed(0)
+    network, images = build(name).eval(), torch.rand(4, 3, 32, 32)
+    expected = network(images)
+    last = network.to(memory_format=torch.channels_last)(images.to(memory_format=torch.channels_last))
+    assert torch.allclose(last, expected, atol=1e-5)
 
 
 def test_a_users_network_is_built_for_the_data(user_module: UserModule) -> None:
@@ -119,7 +185,7 @@ def test_a_missing_module_is_a_missing_dependency(name: str) -> None:
     assert "\n" not in caught.value.message
 
 
-@pytest.mark.parametrize("name", ["resnet", "json:", ":net", ""])
+@pytest.mark.parametrize("name", ["resnet9", "json:", ":net", ""])
 def test_a_name_of_no_known_form_is_refused(name: str) -> None:
     with pytest.raises(NodewiseError):
         build(name)

@@ -28,6 +28,7 @@ from nodewise.cli import (
     doctor,
     eventlog,
     jobs,
+    models,
     nodes,
     run,
     runs,
@@ -60,6 +61,7 @@ app.add_typer(costs.app, name="costs")
 app.add_typer(nodes.app, name="nodes")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(data.app, name="data")
+app.add_typer(models.app, name="models")
 app.add_typer(runs.app, name="runs")
 
 

@@ -8,14 +8,18 @@ from collections.abc import Iterable
 from nodewise.core.errors import NodewiseError, WorkerLostError
 from nodewise.engines.base import MAX_TASK_FAILURES, TaskResult
 
-__all__ = ["Attempts", "first_failure", "has_lost_member", "worker_lost"]
+__all__ = ["Attempts", "first_failure", "has_lost_member"]
 
 
 class Attempts:
-    """How often each task's worker has died."""
+    """How often each task's worker has died.
 
-    def __init__(self, stage: str) -> None:
-        self._stage = stage
+    Args:
+        most: Attempts that each task has, the first one included.
+    """
+
+    def __init__(self, stage: str, most: int = MAX_TASK_FAILURES) -> None:
+        self._stage, self._most = stage, most
         self._lost: Counter[int] = Counter()
 
     def retries(self, index: int) -> int:
@@ -29,14 +33,15 @@ class Attempts:
         """
         for index in indices:
             self._lost[index] += 1
-            if self._lost[index] >= MAX_TASK_FAILURES:
-                raise worker_lost(self._stage, index)
+            if self._lost[index] >= self._most:
+                raise _worker_lost(self._stage, index, self._lost[index])
 
 
-def worker_lost(stage: str, index: int) -> WorkerLostError:
+def _worker_lost(stage: str, index: int, times: int) -> WorkerLostError:
     """The error for a task that was given up."""
+    often = "once" if times == 1 else f"{times} times"
     return WorkerLostError(
-        f"{stage}: the worker of task {index} died {MAX_TASK_FAILURES} times and the task was given up",
+        f"{stage}: the worker of task {index} died {often} and the task was given up",
         hint="was it killed, or is there too little memory? fewer cores per node or smaller batches need less",
     )
 

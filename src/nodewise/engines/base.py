@@ -65,10 +65,12 @@ class Engine(Protocol):
             WorkerLostError: A task's worker died more often than is allowed.
         """
 
-    def gang(self, stage: str, function: GangFunction, payload: Any) -> list[TaskResult]:
+    def gang(
+        self, stage: str, function: GangFunction, payload: Any, max_restarts: int = MAX_TASK_FAILURES - 1
+    ) -> list[TaskResult]:
         """Run the function on all nodes at once, one member per node; results in order of rank.
 
-        If a member's process dies, the whole gang is started again.
+        If a member's process dies, the whole gang is started again, so many times at most.
         """
 
     def crew(
@@ -78,12 +80,13 @@ class Engine(Protocol):
 
         A node's cores are shared out evenly among its members. If a member's process dies, the others are let alone and
         it is started again, up to :data:`MAX_TASK_FAILURES` times in all. Results come as members end, each rank
-        exactly once; ranks count node by node. What the function raises ends them all.
+        exactly once; ranks count node by node, but for Spark, which places them as it likes. What the function raises
+        ends them all, and so does closing the generator: no member is left then.
 
         Raises:
             InputError: This cluster cannot run all members at once.
             JobFailedError: The function raised; or the ``NodewiseError`` that it raised itself.
-            WorkerLostError: A member died more often than is allowed.
+            WorkerLostError: A member died more often than is allowed, or its node was lost and no other took its place.
         """
 
     def stop(self) -> None:

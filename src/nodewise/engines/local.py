@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import tempfile
 import time
 from collections.abc import Generator, Sequence
@@ -16,9 +15,11 @@ from typing import Any
 from nodewise.core.errors import JobFailedError
 from nodewise.core.files import write_atomic
 from nodewise.engines.attempts import Attempts, first_failure, has_lost_member
-from nodewise.engines.base import GangFunction, TaskFunction, TaskResult
-from nodewise.engines.worker import exit_with_parent, run_metered, warm_up
-from nodewise.isolation.places import enter
+from nodewise.engines.base import MAX_TASK_FAILURES, CrewFunction, GangFunction, TaskFunction, TaskResult
+from nodewise.engines.crew import CrewPlan
+from nodewise.engines.local_crew import run_crew
+from nodewise.engines.local_pool import enter_node, new_pool, worker_died
+from nodewise.engines.worker import run_member, run_metered, warm_up
 from nodewise.specs.access import ClusterAccess
 from nodewise.specs.cluster import ClusterSpec
 from nodewise.specs.gang import GangContext
@@ -28,17 +29,10 @@ __all__ = ["LocalEngine"]
 
 GATHER_TIMEOUT_S = 300.0
 LINGER_S = 0.02
-NO_LIMIT = "1e18"
-"""Bytes. loky replaces a worker that has grown by 300 MB between tasks, as one does that loads a network; the new one
-would find no node left to be on."""
 
 
 class LocalEngine:
-    """A node is a group of ``cores_per_node`` processes, in the node's place; a gang has one process per node.
-
-    loky, not :mod:`concurrent.futures`: its workers need no ``if __name__ == "__main__"`` in the user's script and it
-    takes functions that only cloudpickle can carry.
-    """
+    """A node is a group of ``cores_per_node`` processes in its place; members of gangs and crews have their own."""
 
     name = "local"
 
@@ -49,7 +43,7 @@ class LocalEngine:
         self._pool: Any = None
 
     def start(self, modules: Sequence[str] = ()) -> None:
-        self._pool = self._new_pool(self._slots)
+        self._pool = new_pool(self._slots)
         # Should one process get two of these tasks, the other one imports with its first real task.
         wait([self._pool.submit(warm_up, modules, LINGER_S) for _ in range(self._cluster.slots)])
 
@@ -75,7 +69,7 @@ class LocalEngine:
             lost = []
             for future in done:
                 index = running.pop(future)
-                if _worker_died(future):
+                if worker_died(future):
                     lost.append(index)
                     continue
                 result = future.result()
@@ -95,12 +89,14 @@ class LocalEngine:
         running.clear()
         return indices
 
-    def gang(self, stage: str, function: GangFunction, payload: Any) -> list[TaskResult]:
-        attempts = Attempts(stage)
+    def gang(
+        self, stage: str, function: GangFunction, payload: Any, max_restarts: int = MAX_TASK_FAILURES - 1
+    ) -> list[TaskResult]:
+        attempts = Attempts(stage, max_restarts + 1)
         while True:
             retries = attempts.retries(0)
             folder = Path(tempfile.mkdtemp(prefix="nodewise-gang-"))
-            pool = self._new_pool([None] * self._cluster.nodes, threads=self._cluster.cores_per_node)
+            pool = new_pool([None] * self._cluster.nodes, threads=self._cluster.cores_per_node)
             try:
                 gangs = [_LocalGang(rank, self._cluster, place, folder) for rank, place in enumerate(self._places)]
                 members = [pool.submit(_run_member, function, payload, stage, gang, retries) for gang in gangs]
@@ -118,13 +114,18 @@ class LocalEngine:
         pending = set(members)
         while pending:
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
-            if any(_worker_died(future) for future in done):
+            if any(worker_died(future) for future in done):
                 return None
             failure = first_failure(future.result() for future in done)
             if failure is not None:
                 raise failure
         results = [future.result() for future in members]
         return None if has_lost_member(results) else results
+
+    def crew(
+        self, stage: str, function: CrewFunction, payload: Any, members_per_node: int = 1
+    ) -> Generator[TaskResult]:
+        return run_crew(stage, function, payload, CrewPlan(self._cluster, members_per_node), self._places)
 
     def stop(self) -> None:
         if self._pool is not None:
@@ -133,42 +134,12 @@ class LocalEngine:
 
     def _restart_pool(self) -> None:
         self._pool.shutdown(wait=True, kill_workers=True)
-        self._pool = self._new_pool(self._slots)
+        self._pool = new_pool(self._slots)
 
     @property
     def _slots(self) -> list[NodePlace | None]:
         """The place of every worker process."""
         return [place for place in self._places for _ in range(self._cluster.cores_per_node)]
-
-    @staticmethod
-    def _new_pool(slots: Sequence[NodePlace | None], threads: int = 1) -> Any:
-        """A process for each slot, in its place; None: one that will be told later where to go."""
-        from loky import ProcessPoolExecutor
-        from loky.backend import get_context
-
-        queue = get_context("loky").SimpleQueue()
-        for slot in slots:
-            queue.put(slot)
-        return ProcessPoolExecutor(
-            max_workers=len(slots),
-            initializer=_enter_node,
-            initargs=(queue, os.getpid()),
-            env={"OMP_NUM_THREADS": str(threads), "LOKY_MAX_MEMORY_LEAK_SIZE": NO_LIMIT},
-        )
-
-
-def _enter_node(slots: Any, parent: int) -> None:
-    # Ctrl-C reaches the whole process group; the driver alone decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    exit_with_parent(parent)
-    place = slots.get()
-    if place is not None:
-        _enter(place)
-
-
-def _enter(place: NodePlace) -> None:
-    os.environ[NODE_VARIABLE] = place.name
-    enter(place)
 
 
 def _run_task(function: TaskFunction, partition: Any, stage: str, index: int, retries: int) -> TaskResult:
@@ -178,20 +149,10 @@ def _run_task(function: TaskFunction, partition: Any, stage: str, index: int, re
 
 
 def _run_member(function: GangFunction, payload: Any, stage: str, gang: _LocalGang, retries: int) -> TaskResult:
-    _enter(gang.place)
+    enter_node(gang.place)
     # A member that waits here keeps its process, so that no process becomes two members.
     gang.all_gather("here")
-    return run_metered(
-        lambda meter: function(payload, meter, gang),
-        stage=stage,
-        index=gang.rank,
-        node=os.environ[NODE_VARIABLE],
-        retries=retries,
-    )
-
-
-def _worker_died(future: Future[TaskResult]) -> bool:
-    return isinstance(future.exception(), BrokenExecutor)
+    return run_member(function, payload, gang, stage=stage, node=os.environ[NODE_VARIABLE], retries=retries)
 
 
 class _LocalGang(GangContext):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import sys
@@ -11,18 +10,17 @@ from functools import partial
 from typing import Any
 
 from nodewise.core.errors import MissingDependencyError, NodewiseError
-from nodewise.engines.attempts import Attempts, first_failure, has_lost_member
-from nodewise.engines.base import GangFunction, TaskFunction, TaskResult
+from nodewise.engines.attempts import Attempts
+from nodewise.engines.base import MAX_TASK_FAILURES, CrewFunction, GangFunction, TaskFunction, TaskResult
+from nodewise.engines.crew import CrewPlan
+from nodewise.engines.ray_crew import run_crew
+from nodewise.engines.ray_gang import run_gang
+from nodewise.engines.ray_members import NODE_TIMEOUT_S, node_name, outcome
 from nodewise.engines.worker import run_metered, warm_up
 from nodewise.specs.access import ClusterAccess
 from nodewise.specs.cluster import ClusterSpec
-from nodewise.specs.gang import GangContext
-from nodewise.specs.place import NODE_VARIABLE
 
 __all__ = ["RayEngine"]
-
-NODE_TIMEOUT_S = 120.0
-MEMBER_GRACE_S = 3.0
 
 
 class RayEngine:
@@ -80,7 +78,7 @@ class RayEngine:
                     running[remote.remote(function, partitions[index], stage, index, attempts.retries(index))] = index
                 (reference,), _ = ray.wait(list(running), num_returns=1)
                 index = running.pop(reference)
-                result = self._result_of(reference)
+                result = outcome(reference)
                 if result is None:
                     attempts.lose([index])
                     waiting.append(index)
@@ -92,76 +90,15 @@ class RayEngine:
             for reference in running:
                 ray.cancel(reference, force=True)
 
-    def gang(self, stage: str, function: GangFunction, payload: Any) -> list[TaskResult]:
-        import ray
-        from ray.util.placement_group import placement_group, remove_placement_group
-        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+    def gang(
+        self, stage: str, function: GangFunction, payload: Any, max_restarts: int = MAX_TASK_FAILURES - 1
+    ) -> list[TaskResult]:
+        return run_gang(stage, function, payload, self._cluster, max_restarts)
 
-        nodes, cores = self._cluster.nodes, self._cluster.cores_per_node
-        group = placement_group([{"CPU": cores}] * nodes, strategy="STRICT_SPREAD")
-        try:
-            ray.get(group.ready(), timeout=NODE_TIMEOUT_S)
-            attempts = Attempts(stage)
-            while True:
-                retries = attempts.retries(0)
-                meeting = ray.remote(num_cpus=0)(_Meeting).remote(nodes)
-                members = [
-                    ray.remote(
-                        num_cpus=cores,
-                        max_retries=0,
-                        scheduling_strategy=PlacementGroupSchedulingStrategy(
-                            placement_group=group, placement_group_bundle_index=rank
-                        ),
-                    )(_run_member).remote(function, payload, stage, _RayGang(rank, nodes, cores, meeting), retries)
-                    for rank in range(nodes)
-                ]
-                results = self._await_gang(members)
-                ray.kill(meeting)
-                if results is not None:
-                    return results
-                attempts.lose([0])
-        finally:
-            remove_placement_group(group)
-
-    def _await_gang(self, members: list[Any]) -> list[TaskResult] | None:
-        """The results in order of rank, or None if a member was lost; then the others are ended too."""
-        import ray
-
-        results: dict[Any, TaskResult] = {}
-        pending = members
-        grace_s = 0.0
-        try:
-            while pending:
-                (reference,), pending = ray.wait(pending, num_returns=1)
-                result = self._result_of(reference)
-                if result is None:
-                    # The others notice by themselves, and end; what is cancelled in that moment may take the next
-                    # attempt's process along, which Ray gives to whoever comes.
-                    grace_s = MEMBER_GRACE_S
-                    return None
-                failure = first_failure([result])
-                if failure is not None:
-                    raise failure
-                results[reference] = result
-            return None if has_lost_member(results.values()) else [results[reference] for reference in members]
-        finally:
-            if pending:
-                _, pending = ray.wait(pending, num_returns=len(pending), timeout=grace_s)
-            for reference in pending:
-                ray.cancel(reference, force=True)
-            if pending:
-                ray.wait(pending, num_returns=len(pending), timeout=MEMBER_GRACE_S)
-
-    def _result_of(self, reference: Any) -> TaskResult | None:
-        """What a task returned; None if its process died."""
-        import ray
-        from ray.exceptions import NodeDiedError, OutOfMemoryError, WorkerCrashedError
-
-        try:
-            result: TaskResult = ray.get(reference)
-        except (NodeDiedError, OutOfMemoryError, WorkerCrashedError):
-            return None
-        return result
+    def crew(
+        self, stage: str, function: CrewFunction, payload: Any, members_per_node: int = 1
+    ) -> Generator[TaskResult]:
+        return run_crew(stage, function, payload, CrewPlan(self._cluster, members_per_node))
 
     def stop(self) -> None:
         if self._connected:
@@ -204,62 +141,5 @@ def _silence() -> Callable[[], None]:
     return lambda: setattr(worker, name, before)
 
 
-def _node() -> str:
-    if NODE_VARIABLE in os.environ:
-        return os.environ[NODE_VARIABLE]
-    import ray
-
-    node: str = ray.get_runtime_context().get_node_id()
-    return node
-
-
 def _run_task(function: TaskFunction, partition: Any, stage: str, index: int, retries: int) -> TaskResult:
-    return run_metered(partial(function, partition), stage=stage, index=index, node=_node(), retries=retries)
-
-
-def _run_member(function: GangFunction, payload: Any, stage: str, gang: _RayGang, retries: int) -> TaskResult:
-    return run_metered(
-        lambda meter: function(payload, meter, gang), stage=stage, index=gang.rank, node=_node(), retries=retries
-    )
-
-
-class _Meeting:
-    """The actor through which the members of a gang find each other."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._rounds: dict[int, dict[int, str]] = {}
-        self._changed = asyncio.Condition()
-
-    async def all_gather(self, number: int, rank: int, message: str) -> list[str]:
-        async with self._changed:
-            messages = self._rounds.setdefault(number, {})
-            messages[rank] = message
-            self._changed.notify_all()
-            await self._changed.wait_for(lambda: len(messages) == self._size)
-        return [messages[rank] for rank in range(self._size)]
-
-
-class _RayGang(GangContext):
-    """Members are tasks in a placement group, one bundle per node."""
-
-    def __init__(self, rank: int, world_size: int, threads: int, meeting: Any) -> None:
-        self.rank = rank
-        self.world_size = world_size
-        self.threads = threads
-        self._meeting = meeting
-        self._round = 0
-
-    @property
-    def host(self) -> str:  # type: ignore[override]
-        import ray
-
-        address: str = ray.util.get_node_ip_address()
-        return address
-
-    def all_gather(self, message: str) -> list[str]:
-        import ray
-
-        self._round += 1
-        messages: list[str] = ray.get(self._meeting.all_gather.remote(self._round, self.rank, message))
-        return messages
+    return run_metered(partial(function, partition), stage=stage, index=index, node=node_name(), retries=retries)

@@ -20,9 +20,11 @@ import psutil
 from nodewise.core.errors import InputError, MissingDependencyError, NodewiseError
 from nodewise.core.java import require_java
 from nodewise.engines.attempts import Attempts, first_failure, has_lost_member
-from nodewise.engines.base import MAX_TASK_FAILURES, GangFunction, TaskFunction, TaskResult
+from nodewise.engines.base import MAX_TASK_FAILURES, CrewFunction, GangFunction, TaskFunction, TaskResult
+from nodewise.engines.crew import CrewPlan
+from nodewise.engines.spark_crew import run_crew
 from nodewise.engines.spark_stage import POLL_S, ListParam, SparkJob, SparkStage, node_name
-from nodewise.engines.worker import run_metered, warm_up
+from nodewise.engines.worker import run_member, warm_up
 from nodewise.specs.access import ClusterAccess
 from nodewise.specs.cluster import ClusterSpec
 from nodewise.specs.gang import GangContext
@@ -94,6 +96,8 @@ class SparkEngine:
             "spark.app.name": "nodewise",
             "spark.ui.enabled": "false",
             "spark.ui.showConsoleProgress": "false",
+            # The process of a cancelled task ends when Spark looks, every two seconds; by default it has two more.
+            "spark.python.task.killTimeout": "0",
             "spark.task.maxFailures": str(MAX_TASK_FAILURES),
             "spark.driver.extraJavaOptions": DRIVER_JAVA,
         }
@@ -141,15 +145,13 @@ class SparkEngine:
         """As :meth:`map`, of at least one partition; what it comes to stays with Spark for more actions."""
         return SparkStage(self._context, stage, function, partitions, persist=persist)
 
-    def gang(self, stage: str, function: GangFunction, payload: Any) -> list[TaskResult]:
-        if self._access is not None and self._access.is_autoscaled:
-            raise InputError(
-                f"{stage} needs all nodes at once, which Spark does not do on a cluster that autoscales",
-                hint="run it on a cluster with a fixed number of workers, or with engine ray",
-            )
+    def gang(
+        self, stage: str, function: GangFunction, payload: Any, max_restarts: int = MAX_TASK_FAILURES - 1
+    ) -> list[TaskResult]:
+        self._require_fixed_size(stage)
         nodes = self._cluster.nodes
         ranks = self._context.parallelize(range(nodes), nodes).barrier()
-        attempts = Attempts(stage)
+        attempts = Attempts(stage, max_restarts + 1)
         while True:
             # Spark does not repeat a barrier stage that is the last of its job, so the driver does.
             cores, retries = self._cluster.cores_per_node, attempts.retries(0)
@@ -157,19 +159,33 @@ class SparkEngine:
             finished = self._context.accumulator([], ListParam())
             member = partial(_run_member, function, payload, stage, finished, cores, retries)
             job = SparkJob(ranks.mapPartitions(member).collect)
-            while True:
-                ended = job.ended()
-                failure = first_failure(finished.value)
-                if failure is not None:
-                    self._context.cancelAllJobs()
-                    job.wait()
-                    raise failure
-                if ended:
-                    break
-                job.wait(POLL_S)
+            try:
+                while True:
+                    ended = job.ended()
+                    failure = first_failure(finished.value)
+                    if failure is not None:
+                        raise failure
+                    if ended:
+                        break
+                    job.wait(POLL_S)
+            finally:
+                job.cancel(self._context)
             if job.error is None and not has_lost_member(finished.value):
                 return sorted(finished.value, key=lambda result: result.index)
             attempts.lose([0])
+
+    def crew(
+        self, stage: str, function: CrewFunction, payload: Any, members_per_node: int = 1
+    ) -> Generator[TaskResult]:
+        self._require_fixed_size(stage)
+        return run_crew(self._context, stage, function, payload, CrewPlan(self._cluster, members_per_node))
+
+    def _require_fixed_size(self, stage: str) -> None:
+        if self._access is not None and self._access.is_autoscaled:
+            raise InputError(
+                f"{stage} needs all nodes at once, which Spark does not do on a cluster that autoscales",
+                hint="run it on a cluster with a fixed number of workers, or with engine ray",
+            )
 
     def stop(self) -> None:
         if self._context is not None:
@@ -198,9 +214,7 @@ def _run_member(
 
     context = BarrierTaskContext.get()
     gang = _SparkGang(context, threads)
-    result = run_metered(
-        lambda meter: function(payload, meter, gang), stage=stage, index=gang.rank, node=node_name(), retries=retries
-    )
+    result = run_member(function, payload, gang, stage=stage, node=node_name(), retries=retries)
     finished.add([result])
     return iter(())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -17,6 +18,7 @@ from nodewise.specs.place import NODE_VARIABLE
 __all__ = ["POLL_S", "ListParam", "SparkJob", "SparkStage", "node_name"]
 
 POLL_S = 0.02
+CANCEL_S = 0.5
 
 
 class SparkStage:
@@ -25,10 +27,18 @@ class SparkStage:
     Args:
         persist: Keep the results when they are computed first. Without it every action computes them again, as Spark
             does unless it is told otherwise.
+        task_cpus: Slots that each task takes. More than one only on clusters: Spark's local mode does not know it.
     """
 
     def __init__(
-        self, context: Any, stage: str, function: TaskFunction, partitions: Sequence[Any], *, persist: bool
+        self,
+        context: Any,
+        stage: str,
+        function: TaskFunction,
+        partitions: Sequence[Any],
+        *,
+        persist: bool,
+        task_cpus: int = 1,
     ) -> None:
         self._context, self._stage, self._num_partitions = context, stage, len(partitions)
         # Results come back through an accumulator, the one channel on which Spark reports each task as it ends; a
@@ -36,6 +46,8 @@ class SparkStage:
         self._finished = context.accumulator([], ListParam())
         numbered = context.parallelize(list(enumerate(partitions)), len(partitions))
         self._results = numbered.mapPartitions(partial(_run_tasks, function, stage, self._finished))
+        if task_cpus > 1:
+            self._results.withResources(_taking(task_cpus))
         if persist:
             self._results.persist()
 
@@ -61,7 +73,7 @@ class SparkStage:
                     break
                 job.wait(POLL_S)
         finally:
-            self._cancel(job)
+            job.cancel(self._context)
         job.check(self._stage)
         if len(seen) != self._num_partitions:
             raise NodewiseError(
@@ -86,17 +98,12 @@ class SparkStage:
             while not job.ended():
                 job.wait(POLL_S)
         finally:
-            self._cancel(job)
+            job.cancel(self._context)
         job.check(self._stage)
         for one in found:
             if isinstance(one, NodewiseError):
                 raise one
         return found
-
-    def _cancel(self, job: SparkJob) -> None:
-        if not job.ended():
-            self._context.cancelAllJobs()
-            job.wait()
 
 
 class SparkJob:
@@ -106,20 +113,30 @@ class SparkJob:
         from pyspark import InheritableThread
 
         self.error: Exception | None = None
-        self._thread = InheritableThread(target=self._run, args=(action,), daemon=True)
-        self._thread.start()
+        # Not asked of the thread: a join that Ctrl-C interrupts takes it for ended (python/cpython#90882).
+        self._ended = threading.Event()
+        InheritableThread(target=self._run, args=(action,), daemon=True).start()
 
     def _run(self, action: Any) -> None:
         try:
             action()
         except Exception as error:
             self.error = error
+        finally:
+            self._ended.set()
 
     def ended(self) -> bool:
-        return not self._thread.is_alive()
+        return self._ended.is_set()
 
-    def wait(self, timeout_s: float | None = None) -> None:
-        self._thread.join(timeout_s)
+    def wait(self, timeout_s: float) -> None:
+        self._ended.wait(timeout_s)
+
+    def cancel(self, context: Any) -> None:
+        """End the action if it has not ended; its tasks may still take a while."""
+        # Again and again, since what Spark has not heard of yet cannot be cancelled.
+        while not self.ended():
+            context.cancelAllJobs()
+            self.wait(CANCEL_S)
 
     def check(self, stage: str) -> None:
         """Raise what the action raised, in one line.
@@ -153,6 +170,12 @@ class ListParam:
 def node_name() -> str:
     """The node that this process is on."""
     return os.environ.get(NODE_VARIABLE) or socket.gethostname()
+
+
+def _taking(task_cpus: int) -> Any:
+    from pyspark.resource import ResourceProfileBuilder, TaskResourceRequests
+
+    return ResourceProfileBuilder().require(TaskResourceRequests().cpus(task_cpus)).build
 
 
 def _run_tasks(

@@ -12,13 +12,17 @@ from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from nodewise.core.errors import JobFailedError, NodewiseError
 from nodewise.engines.base import TaskResult
 from nodewise.metering.meter import TaskMeter
+from nodewise.specs.crew import CrewContext
+from nodewise.specs.gang import GangContext
 
-__all__ = ["exit_with_parent", "run_metered", "warm_up"]
+__all__ = ["exit_with_parent", "run_member", "run_metered", "warm_up"]
+
+MemberT = TypeVar("MemberT", CrewContext, GangContext)
 
 
 def warm_up(modules: Sequence[str], linger_s: float = 0.1) -> None:
@@ -48,6 +52,21 @@ def run_metered(call: Callable[[TaskMeter], Any], *, stage: str, index: int, nod
             error = _as_job_failure(raised, stage)
     record = meter.record(stage=stage, task=index, node=node, retries=retries)
     return TaskResult(index=index, value=value, record=record, error=error)
+
+
+def run_member(
+    function: Callable[[Any, TaskMeter, MemberT], Any],
+    payload: Any,
+    member: MemberT,
+    *,
+    stage: str,
+    node: str,
+    retries: int,
+) -> TaskResult:
+    """As :func:`run_metered`, of a member of a gang or a crew."""
+    return run_metered(
+        lambda meter: function(payload, meter, member), stage=stage, index=member.rank, node=node, retries=retries
+    )
 
 
 @cache

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 
@@ -50,6 +50,10 @@ class PrepareJob:
     def num_images(self) -> int:
         """Images to prepare, over both splits."""
         return sum(len(images) for images in self._chosen.values())
+
+    def describe(self) -> dict[str, Any]:
+        """Its settings and its images, for the run's record."""
+        return {**asdict(self._spec), "data": str(self._source.root)}
 
     def fingerprint(self) -> str:
         """Tells this job from every other: the images by name, the settings, the versions of the codecs."""

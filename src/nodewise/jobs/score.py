@@ -1,4 +1,4 @@
-"""Job ``score``: shards and a model -> predictions as Parquet, one file per shard.
+"""Job ``score``: shards and a model -> predictions as Parquet, one file per task.
 
 Torch is imported inside the tasks.
 """
@@ -6,32 +6,49 @@ Torch is imported inside the tasks.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nodewise.core.errors import InputError, SourceError
-from nodewise.core.files import TEMP_PREFIX, atomic_writer
+from nodewise.core.errors import CorruptFileError, InputError, SourceError
+from nodewise.core.files import TEMP_PREFIX, sha256_of
 from nodewise.metering.meter import TaskMeter
-from nodewise.shards.manifest import Manifest, split_shards
+from nodewise.shards.manifest import Manifest, fingerprint_of, split_shards
 from nodewise.specs.job import ScoreSpec
-from nodewise.specs.results import ShardInfo
+from nodewise.training.score_parts import ScorePart, cut_parts
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
 
 __all__ = ["ScoreJob", "ScoreOutcome", "claim_predictions"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreOutcome:
-    """Records of a shard that were scored, and how many of the predictions are right."""
+    """What was scored, by one task or by all.
 
-    records: int
-    right: int
+    Attributes:
+        counts: Records by label and predicted class, as class numbers; pairs that do not occur are left out.
+        batch_size: Records per forward pass, of several the most frequent; None: an earlier attempt had done the task.
+        forward_records_per_cpu_s: What the network does with images in memory, per second of one core, of several the
+            median; None as above.
+    """
+
+    counts: Mapping[tuple[int, int], int]
+    batch_size: int | None = None
+    forward_records_per_cpu_s: float | None = None
+
+    @property
+    def records(self) -> int:
+        return sum(self.counts.values())
 
 
 class ScoreJob:
-    """One task per shard; a task that is tried again writes the same file.
+    """Equal parts of the records, each one task; a task that is tried again leaves the file that is there.
 
     Raises:
         InputError, CorruptFileError: The model file is missing, damaged, or made for other images.
@@ -39,6 +56,8 @@ class ScoreJob:
     """
 
     name = "score"
+    modules = tuple(f"nodewise.training.{name}" for name in ("scoring", "score_input", "score_table"))
+    """What the tasks need, to be imported while the cluster starts."""
 
     def __init__(self, folder: Path, manifest: Manifest, model_path: Path, spec: ScoreSpec) -> None:
         from nodewise.training.model_file import read_model_info
@@ -60,27 +79,46 @@ class ScoreJob:
         # What was never held out cannot be asked for, so the default falls back to all there is.
         self.split = spec.split if spec.split != "test" or split_shards(manifest, "test") else "all"
         self._shards = split_shards(manifest, self.split)
-        if not self._shards:
+        if not any(shard.records for shard in self._shards):
             raise SourceError(f"{folder} has no records in split {self.split!r}")
-        self._folder, self._model_path, self._spec = folder, model_path, spec
+        self.folder, self.model_path, self.classes = folder, model_path, info.classes
+        self._spec, self._fingerprint = spec, fingerprint_of(manifest)
+
+    def describe(self) -> dict[str, Any]:
+        """Its settings, its model and its data, for the run's record."""
+        return {
+            **asdict(self._spec),
+            "model": str(self.model_path),
+            "data": str(self.folder),
+            "data_fingerprint": self._fingerprint,
+        }
 
     def task(self, dest: Path) -> ScoreTask:
         """The task that writes its predictions to the folder ``dest``."""
         return ScoreTask(
-            folder=self._folder,
-            model_path=self._model_path,
+            folder=self.folder,
+            model_path=self.model_path,
             dest=dest,
-            batch_size=self._spec.batch_size or 256,
+            batch_size=self._spec.batch_size,
             search_path=os.getcwd(),
+            source=f"model {sha256_of(self.model_path)} data {self._fingerprint}",
         )
 
-    def plan(self) -> list[tuple[int, ShardInfo]]:
-        return list(enumerate(self._shards))
+    def plan(self, num_slots: int = 1) -> tuple[ScorePart, ...]:
+        """The parts for a cluster that runs so many tasks at the same time."""
+        return cut_parts(self._shards, num_slots)
 
     def combine(self, outcomes: Sequence[ScoreOutcome]) -> ScoreOutcome:
-        """The sums."""
+        """All of them as one."""
+        counts: Counter[tuple[int, int]] = Counter()
+        for outcome in outcomes:
+            counts.update(outcome.counts)
+        sizes = Counter(outcome.batch_size for outcome in outcomes if outcome.batch_size is not None)
+        rates = sorted(rate for rate in (outcome.forward_records_per_cpu_s for outcome in outcomes) if rate is not None)
         return ScoreOutcome(
-            records=sum(outcome.records for outcome in outcomes), right=sum(outcome.right for outcome in outcomes)
+            counts=dict(counts),
+            batch_size=min(sizes, key=lambda size: (-sizes[size], size), default=None),
+            forward_records_per_cpu_s=rates[len(rates) // 2] if rates else None,
         )
 
 
@@ -104,65 +142,72 @@ def claim_predictions(dest: Path) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreTask:
-    """What a task does: predict every record of one shard and write ``part-<index>.parquet``.
+    """What a task does: predict every record of a part and write ``part-<number>.parquet``.
 
-    Columns: record (``<shard>:<number>``), label and predicted (class numbers), label_name and predicted_name, and
-    probability (of the predicted class, 0 to 1).
+    There is exactly one prediction per record in the end, whatever dies and is tried again: parts have no record in
+    common and the plan does not change; the name of a part's file follows from its number; the file appears whole, once
+    (see :func:`~nodewise.training.score_table.write_predictions`); and what is counted is what stands in it.
+
+    Attributes:
+        source: Stands for the model and the shards, so that no file of another run is taken for one of this.
     """
 
     folder: Path
     model_path: Path
     dest: Path
-    batch_size: int
+    batch_size: int | None
     search_path: str
+    source: str
 
-    def __call__(self, numbered: tuple[int, ShardInfo], meter: TaskMeter) -> ScoreOutcome:
-        """Score one shard.
+    def __call__(self, part: ScorePart, meter: TaskMeter) -> ScoreOutcome:
+        """Score one part, unless an earlier attempt has done it.
 
         Raises:
-            CorruptFileError: The shard or the model file is damaged.
+            CorruptFileError: A shard or the model file is damaged, or a label is of no class.
         """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-        import torch
+        import numpy as np
 
-        from nodewise.training.records import load_records, to_input
+        from nodewise.training.score_input import read_batches
+        from nodewise.training.score_table import read_predictions, table_of, write_predictions
+        from nodewise.training.scoring import load_scorer
 
-        index, shard = numbered
-        network, info = _model(self.model_path, self.model_path.stat().st_mtime_ns, self.search_path)
-        records = load_records(self.folder, [shard], info.image_shape, meter)
-        probabilities, predicted = [], []
-        with torch.inference_mode():
-            for start in range(0, len(records.labels), self.batch_size):
-                logits = network(to_input(records.images[start : start + self.batch_size]))
-                best = torch.softmax(logits, dim=1).max(dim=1)
-                probabilities.append(best.values)
-                predicted.append(best.indices)
-        labels, answers = records.labels.numpy(), torch.cat(predicted).numpy()
-        names = pa.array(info.classes)
-        table = pa.table(
-            {
-                "record": [f"{shard.path}:{number}" for number in range(len(labels))],
-                "label": labels,
-                "predicted": answers,
-                "label_name": names.take(pa.array(labels)),
-                "predicted_name": names.take(pa.array(answers)),
-                "probability": torch.cat(probabilities).numpy(),
-            }
+        path = self.dest / f"part-{part.number:05d}.parquet"
+        source = f"{self.source} from {part.shards[0].path}:{part.first}"
+        table = read_predictions(path, source, part.records)
+        if table is not None:
+            meter.count(records=part.records)
+            return ScoreOutcome(counts=_counts(table))
+        scorer = load_scorer(self.model_path, search_path=self.search_path, batch_size=self.batch_size)
+        batches = read_batches(self.folder, part, scorer.info.image_shape, scorer.batch_size, meter)
+        found = [(labels, *scorer.predict(images)) for images, labels in batches]
+        labels, predicted, probability = (np.concatenate(column) for column in zip(*found, strict=True))
+        classes = scorer.info.classes
+        self._check_labels(part, labels, len(classes))
+        with meter.writing():
+            table = write_predictions(path, table_of(part, classes, labels, predicted, probability), source)
+        meter.count(records=part.records, read_bytes=part.read_bytes, written_bytes=path.stat().st_size)
+        return ScoreOutcome(
+            counts=_counts(table),
+            batch_size=scorer.batch_size,
+            forward_records_per_cpu_s=scorer.forward_records_per_cpu_s,
         )
-        path = self.dest / f"part-{index:05d}.parquet"
-        with meter.writing(), atomic_writer(path) as stream:
-            pq.write_table(table, stream)
-        meter.count(records=len(labels), written_bytes=path.stat().st_size)
-        return ScoreOutcome(records=len(labels), right=int((labels == answers).sum()))
+
+    def _check_labels(self, part: ScorePart, labels: NDArray[np.int64], num_classes: int) -> None:
+        wrong = ((labels < 0) | (labels >= num_classes)).nonzero()[0]
+        if len(wrong):
+            place, label = int(wrong[0]), int(labels[wrong[0]])
+            for shard, numbers in part.spans():
+                if place < len(numbers):
+                    raise CorruptFileError(
+                        str(self.folder / shard.path),
+                        f"class number {label}, but there are {num_classes} classes",
+                        record=numbers[place],
+                    )
+                place -= len(numbers)
 
 
-@lru_cache(maxsize=1)
-def _model(path: Path, _modified_ns: int, search_path: str) -> tuple[Any, Any]:
-    """A process scores many shards with one model. A slot is one core, so the network gets one thread."""
-    import torch
-
-    from nodewise.training.model_file import load_model
-
-    torch.set_num_threads(1)
-    return load_model(path, search_path=search_path)
+def _counts(table: pa.Table) -> dict[tuple[int, int], int]:
+    """Records by label and predicted class."""
+    pairs = table.group_by(["label", "predicted"]).aggregate([([], "count_all")])
+    labels, predicted, counts = (pairs[name].to_pylist() for name in ("label", "predicted", "count_all"))
+    return {(label, guess): count for label, guess, count in zip(labels, predicted, counts, strict=True)}

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from nodewise.analysis.confusion import worst_classes
+from nodewise.analysis.score_words import quality_sentence, speed_sentence
+from nodewise.analysis.training_time import TrainingTime, analyse_training
+from nodewise.analysis.training_words import straggler_sentences, time_sentence
 from nodewise.core.units import format_bytes, format_count, format_duration
 from nodewise.report import text
 from nodewise.report.console import Column, make_table, print_line, print_path
@@ -30,6 +35,10 @@ WIDE = 100
 SHORT_NAME = 12
 """Letters of a stage's name up to which it heads a column."""
 SKIPPED_SHOWN = 10
+WORST_SHOWN = 3
+EPOCHS_SHOWN = 10
+"""The last ones; the report has all."""
+LOST_SHOWN = 10
 SPARKS = " \u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 PLAIN_SPARKS = " .:-=+*#@"
 SPARK_COLUMNS = 60
@@ -73,19 +82,24 @@ def render_prepare(result: PrepareResult, console: Console) -> None:
     _run(result.run_id, result.emulation_tier, console)
 
 
-def render_train(result: TrainResult, console: Console) -> None:
-    """Print what ``train`` reached after how many epochs, how fast, and where the model is."""
+def render_train(result: TrainResult, console: Console, *, analysis: TrainingTime | None = None) -> None:
+    """Print what ``train`` reached after how many epochs, how fast, what kept it, and where model and report are.
+
+    Args:
+        analysis: Of the result; None: made here, without a measured run of one worker.
+    """
     workers = f"{text.plural(result.world_size, 'worker')} ({result.strategy})"
+    steps = f" ({text.plural(result.steps, 'step')})" if result.steps else ""
     print_line(
         console,
-        f"Trained on {text.plural(result.records, 'image')} for {text.plural(len(result.epochs), 'epoch')} "
+        f"Trained on {text.plural(result.records, 'image')} for {text.plural(len(result.epochs), 'epoch')}{steps} "
         f"with {workers} in {_time(result.seconds, result.start_up_seconds)}",
     )
     if result.epochs:
         table = make_table(
             Column("Epoch"), Column("Loss"), Column("Train accuracy"), Column("Test accuracy"), Column("Time")
         )
-        for epoch in result.epochs:
+        for epoch in result.epochs[-EPOCHS_SHOWN:]:
             table.add_row(
                 str(epoch.epoch),
                 f"{epoch.loss:.4f}",
@@ -94,17 +108,54 @@ def render_train(result: TrainResult, console: Console) -> None:
                 format_duration(epoch.seconds),
             )
         console.print(table)
+    for line in _what_kept_training(result, analyse_training(result) if analysis is None else analysis):
+        print_line(console, line)
     print_line(console, _accuracy(result.accuracy, "no images were held out"))
-    print_path(console, "Model", result.model_path)
+    paths = {"Model": result.model_path, "Checkpoints": result.checkpoint_dir, "Report": result.report_path}
+    for what, path in paths.items():
+        if path:
+            print_path(console, what, path)
     _run(result.run_id, result.emulation_tier, console)
 
 
+def _what_kept_training(result: TrainResult, time: TrainingTime) -> Iterator[str]:
+    """Where the time went, who was slow, who was lost."""
+    if sentence := time_sentence(time):
+        yield sentence
+    for straggler in straggler_sentences(time):
+        yield f"Straggler: {straggler}"
+    if result.resumed_at_step is not None:
+        yield f"Resumed: at step {format_count(result.resumed_at_step)}, from an earlier run's checkpoint"
+    if result.restarts:
+        yield f"Restarts: {result.restarts}, each of all workers from the last checkpoint, since one was lost"
+    if result.lost:
+        lost = Counter(f"worker {one.rank}{' (came back)' if one.came_back else ''}" for one in result.lost)
+        names = [name if times == 1 else f"{name} {times} times" for name, times in lost.items()]
+        more = f" and {len(names) - LOST_SHOWN} more" if len(names) > LOST_SHOWN else ""
+        yield f"Lost while the others went on: {', '.join(names[:LOST_SHOWN])}{more}"
+
+
 def render_score(result: ScoreResult, console: Console) -> None:
-    """Print how many images ``score`` looked at, how many were right, how fast, and where the predictions are."""
+    """Print how many images were right, which classes were not, how fast it was, and where predictions and page are."""
     what = f"{text.plural(result.records, 'image')} ({result.split})"
     print_line(console, f"Scored {what} {_speed(result.seconds, result.start_up_seconds, result.records_per_s)}")
+    if result.forward_records_per_s:
+        print_line(console, speed_sentence(result))
     print_line(console, _accuracy(result.accuracy, "the images have no labels"))
+    worst = worst_classes(result.classes, WORST_SHOWN)
+    if len(result.classes) > 1 and worst:
+        table = make_table(
+            Column("Recognised least", "left", folds=True), Column("Images"), Column("Recall"), Column("Precision")
+        )
+        for one in worst:
+            name = Text(text.printable(one.name))
+            shares = (text.percent(one.recall, 1), text.percent(one.precision, 1))
+            table.add_row(name, format_count(one.records), *shares)
+        console.print(table)
+        print_line(console, quality_sentence(result))
     print_path(console, "Predictions", result.predictions_path)
+    if result.report_path:
+        print_path(console, "Report", result.report_path)
     _run(result.run_id, result.emulation_tier, console)
 
 

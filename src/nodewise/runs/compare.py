@@ -16,6 +16,7 @@ from nodewise.core.errors import MissingDependencyError, NodewiseError
 from nodewise.core.files import write_atomic
 from nodewise.core.machine import machine_cores
 from nodewise.core.progress import Progress
+from nodewise.jobs.train import choose_strategy
 from nodewise.metering.cost import Price, price_cluster
 from nodewise.metering.pricing import Pricing
 from nodewise.preflight.check import require
@@ -73,7 +74,7 @@ def run_comparison(
     program = _program(spec, plans, base)
     if preflight:
         require([_check_of(plan, program, workspace) for plan in plans], progress)
-    work = program or _images(spec, workspace, base, progress)
+    work = program or _images(spec, plans, workspace, base, progress)
     started_at = datetime.now(UTC)
     experiment = f"{_slug(spec.name)}-{started_at:%Y%m%d-%H%M%S}"
     report_path = report_path or workspace.reports_dir / experiment / "report.html"
@@ -157,11 +158,15 @@ def _program(spec: CompareSpec, plans: Sequence[_Plan], base: Path) -> ComparedP
     return ComparedProgram(spec.jobs.command, [plan.scenario for plan in plans], base)
 
 
-def _images(spec: CompareSpec, workspace: Workspace, base: Path, progress: Progress) -> ComparedWork:
+def _images(
+    spec: CompareSpec, plans: Sequence[_Plan], workspace: Workspace, base: Path, progress: Progress
+) -> ComparedWork:
     """The jobs on images, looked at as well. What is missing of a named data set is fetched."""
     # Here, since a program is compared without PyTorch.
     from nodewise.runs.compared_images import ComparedImages
 
+    for plan in plans:
+        choose_strategy(spec.jobs.train, plan.cluster)
     return ComparedImages(spec.dataset, spec.jobs, workspace, base, progress)
 
 

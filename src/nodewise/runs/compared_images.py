@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from nodewise.report.html import PredictedImage
 from nodewise.runs.samples import predicted_images
 from nodewise.runs.session import Session
 from nodewise.runs.steps import run_prepare, run_score, run_train
-from nodewise.shards.manifest import read_manifest
+from nodewise.shards.manifest import fingerprint_of, read_manifest
 from nodewise.specs.scenario import DatasetSpec, JobsSpec
 from nodewise.training.models import build_model
 from nodewise.workspace import Workspace
@@ -64,15 +63,13 @@ class ComparedImages:
         with claim_folder(shards, self._prepare.fingerprint()) as claimed:
             run_prepare(session, self._prepare, claimed)
         manifest = read_manifest(shards)
-        run_train(session, TrainJob(shards, manifest, jobs.train), model)
+        run_train(session, TrainJob(shards, manifest, jobs.train, session.run.cluster), model)
         run_score(session, ScoreJob(shards, manifest, model, jobs.score), predictions)
 
     def look_at(self, folder: Path) -> None:
         manifest = read_manifest(folder / SHARDS)
         self.images = self.images or predicted_images(folder / SHARDS, manifest, folder / PREDICTIONS)
-        # The same for the same images, settings and seed.
-        digests = "".join(shard.sha256 for shard in manifest.shards)
-        self.fingerprint = hashlib.sha256(digests.encode()).hexdigest()[:16]
+        self.fingerprint = fingerprint_of(manifest)
 
     def clean(self, folder: Path) -> None:
         shutil.rmtree(folder / SHARDS, ignore_errors=True)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -17,19 +15,20 @@ from nodewise.billing.budgets import enforce_budgets
 from nodewise.core.errors import NodewiseError
 from nodewise.core.progress import Progress
 from nodewise.core.secrets import redact, secret_values
-from nodewise.engines.base import Engine, GangFunction, TaskFunction, TaskResult
+from nodewise.engines.base import CrewFunction, Engine, GangFunction, TaskFunction, TaskResult
 from nodewise.engines.registry import create_engine
 from nodewise.metering.cost import cost_usd, price_cluster
 from nodewise.metering.pricing import Pricing
+from nodewise.runs.epoch_log import telling_epochs
 from nodewise.runs.hold import ClusterHold
 from nodewise.runs.machine import provenance
 from nodewise.specs.cluster import ClusterSpec
 from nodewise.specs.run import RunRecord, RunStatus, StageRecord, TaskRecord
+from nodewise.tracking.facts import JOBS
+from nodewise.tracking.record import record_run
 from nodewise.workspace.store import Workspace
 
 __all__ = ["Session", "Stage", "open_session"]
-
-WATCH_S = 0.2
 
 
 class Session:
@@ -47,6 +46,7 @@ class Session:
         self.run = run
         self.folder = workspace.run_dir(run.run_id)
         self.result: dict[str, Any] = {}
+        self.jobs: dict[str, dict[str, Any]] = {}
         self.accuracy: float | None = None
         self.start_up_s = 0.0
         self.stages: list[StageRecord] = []
@@ -156,17 +156,31 @@ class Stage:
                 take(result.index, result.value)
                 self._progress.advance()
 
-    def gang(self, function: GangFunction, payload: Any, *, steps: int, log: Path) -> list[Any]:
+    def gang(self, function: GangFunction, payload: Any, *, steps: int, log: Path, max_restarts: int) -> list[Any]:
         """The function's value on every node, in order of rank.
 
         Args:
+            max_restarts: How often all of them start again when one is lost.
             steps: How many lines the function writes to ``log``, one after each step, for the progress display.
         """
         self._progress.stage(self.name, steps)
-        with _following(log, lambda line: self._progress.advance(detail=_describe_epoch(line))):
-            results = self.engine.gang(self.name, function, payload)
+        with telling_epochs(log, self._progress):
+            results = self.engine.gang(self.name, function, payload, max_restarts)
         self.tasks += [result.record for result in results]
         return [result.value for result in results]
+
+    def crew(
+        self, function: CrewFunction, payload: Any, *, members_per_node: int = 1, steps: int, log: Path
+    ) -> list[Any]:
+        """As :meth:`gang`, of members that go on without one another: so many on every node."""
+        values: dict[int, Any] = {}
+        self._progress.stage(self.name, steps)
+        members = self.engine.crew(self.name, function, payload, members_per_node)
+        with telling_epochs(log, self._progress), closing(members):
+            for result in members:
+                self.tasks.append(result.record)
+                values[result.index] = result.value
+        return [values[rank] for rank in sorted(values)]
 
 
 @contextmanager
@@ -196,7 +210,7 @@ def open_session(
         connect: Whether the session itself runs tasks there; False: a program will be handed to the cluster.
 
     Yields:
-        A session whose ``result`` and ``accuracy`` the block fills in.
+        A session whose ``jobs`` (their settings, by name), ``result`` and ``accuracy`` the block fills in.
     """
     for finding in enforce_budgets(workspace, tags or {}):
         progress.note(finding.message)
@@ -239,8 +253,11 @@ def open_session(
                 stages=tuple(session.stages),
                 error=error,
                 result=session.result,
+                provenance={**run.provenance, JOBS: session.jobs},
             )
             workspace.finish_run(session.run)
+            # The cluster is gone, so loading MLflow is not billed.
+            record_run(workspace, session.run, progress)
 
 
 def _cost_usd(cluster: ClusterSpec, pricing: Pricing | None, node_s: float) -> Decimal | None:
@@ -260,37 +277,3 @@ def _judge(raised: BaseException) -> tuple[RunStatus, dict[str, str | None]]:
 def _redacted(facts: dict[str, str | None]) -> dict[str, str | None]:
     known = secret_values(os.environ)
     return {key: redact(text, known=known) if text is not None else None for key, text in facts.items()}
-
-
-@contextmanager
-def _following(path: Path, tell: Callable[[str], None]) -> Iterator[None]:
-    """Call ``tell`` with every whole line that somebody else writes to the file during the block."""
-    over = threading.Event()
-
-    def follow() -> None:
-        told = 0
-        while True:
-            last_look = over.wait(WATCH_S)
-            with suppress(OSError):
-                lines = path.read_text().split("\n")[:-1]
-                # A gang that was started again begins a new file.
-                told = told if told <= len(lines) else 0
-                for line in lines[told:]:
-                    tell(line)
-                told = len(lines)
-            if last_look:
-                return
-
-    follower = threading.Thread(target=follow, name="follow-epochs", daemon=True)
-    follower.start()
-    try:
-        yield
-    finally:
-        over.set()
-        follower.join()
-
-
-def _describe_epoch(line: str) -> str:
-    epoch = json.loads(line)
-    accuracy = epoch["test_accuracy"] if epoch["test_accuracy"] is not None else epoch["train_accuracy"]
-    return f"loss {epoch['loss']:.3f}, accuracy {accuracy:.1%}"

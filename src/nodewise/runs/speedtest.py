@@ -80,6 +80,7 @@ def run_speedtest(
     with open_session(
         workspace, job.name, one_slot_each, progress, modules=job.modules, tags=tags, cluster_name=cluster_name
     ) as session:
+        session.jobs[job.name] = {**to_json(spec), "data": [str(folder) for folder in folders]}
         result = _measure(session, job, threads=cluster.cores_per_node)
         result = replace(
             result,

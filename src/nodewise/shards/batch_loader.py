@@ -44,7 +44,7 @@ class PendingBatch:
 
     def parts(self, threads: int) -> list[range]:
         """The rows, cut into tasks: small enough that threads end together, large enough to be worth handing over."""
-        length = min(_MAX_ROWS_PER_TASK, -(-len(self._numbers) // (2 * threads)))
+        length = max(1, min(_MAX_ROWS_PER_TASK, -(-len(self._numbers) // (2 * threads))))
         starts = range(0, len(self._numbers), length)
         self._parts = len(starts)
         return [range(start, min(start + length, len(self._numbers))) for start in starts]

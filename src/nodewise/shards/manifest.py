@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections import Counter
 from dataclasses import dataclass
@@ -15,7 +16,15 @@ from nodewise.shards.names import parse_shard_name
 from nodewise.specs.job import ShardFormat, Split
 from nodewise.specs.results import ShardInfo, SkippedImage
 
-__all__ = ["MANIFEST_NAME", "MANIFEST_VERSION", "Manifest", "read_manifest", "split_shards", "write_manifest"]
+__all__ = [
+    "MANIFEST_NAME",
+    "MANIFEST_VERSION",
+    "Manifest",
+    "fingerprint_of",
+    "read_manifest",
+    "split_shards",
+    "write_manifest",
+]
 
 MANIFEST_NAME = "manifest.json"
 MANIFEST_VERSION = 2
@@ -113,6 +122,12 @@ def _check_manifest(path: Path, manifest: Manifest) -> None:
             raise CorruptFileError(
                 str(path), f"the shards of {split!r} hold {in_shards[split]} records, its counts say {counted[split]}"
             )
+
+
+def fingerprint_of(manifest: Manifest) -> str:
+    """Of the data set: the same for the same images, settings and seed."""
+    digests = "".join(shard.sha256 for shard in manifest.shards)
+    return hashlib.sha256(digests.encode()).hexdigest()[:16]
 
 
 def split_shards(manifest: Manifest, split: Literal["train", "test", "all"]) -> tuple[ShardInfo, ...]:

@@ -43,7 +43,7 @@ Subsampling = Literal["444", "422", "420"]
 Strategy = Literal["single", "all-reduce", "parameter-server", "average"]
 Recipe = Literal["standard", "fast"]
 ScaleRule = Literal["linear", "sqrt", "none"]
-Optimizer = Literal["adam", "sgd"]
+Optimizer = Literal["muon", "adam", "sgd"]
 Schedule = Literal["one-cycle", "constant"]
 Precision = Literal["auto", "float32", "bf16"]
 Compression = Literal["none", "bf16"]
@@ -110,9 +110,9 @@ class TrainSpec:
             None: ``single`` on one node, ``all-reduce`` on several.
         epochs: Passes over the training records.
         batch_size: Records per step over all workers together, so that a cluster takes the same steps as one node.
-        learning_rate: For a batch of 128 records; ``scale_lr`` makes it that of ``batch_size``. None: the recipe's.
+        learning_rate: For a batch of 128 records; ``scale_lr`` makes it that of ``batch_size``. None: the optimiser's.
         scale_lr: ``linear``: x batch_size / 128. ``sqrt``: x its square root. ``none``: as it is.
-        optimizer: ``adam``; or ``sgd``, plain, without momentum. The ``fast`` recipe has its own.
+        optimizer: ``muon`` (see :mod:`nodewise.training.optimizers`), ``adam``, or plain ``sgd`` without momentum.
         schedule: Of the learning rate. ``one-cycle``: up from a 25th over ``warmup``, then down to 0 along a cosine.
             ``constant``, after ``warmup``.
         warmup: Share of all steps in which the learning rate rises, in [0, 1).
@@ -135,10 +135,10 @@ class TrainSpec:
     recipe: Recipe = "standard"
     strategy: Strategy | None = None
     epochs: int = 5
-    batch_size: int = 32
+    batch_size: int = 128
     learning_rate: float | None = None
     scale_lr: ScaleRule = "sqrt"
-    optimizer: Optimizer = "adam"
+    optimizer: Optimizer = "muon"
     schedule: Schedule = "one-cycle"
     warmup: float = 0.2
     precision: Precision = "auto"

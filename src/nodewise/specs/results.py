@@ -107,6 +107,7 @@ class TrainResult:
         lost: Workers that were lost while the others went on.
         resumed_at_step: The step of the checkpoint that an earlier run had left; None: from the beginning.
         checkpoint_dir: Where the checkpoints are; None: none are kept.
+        report_path: The page that shows it; None: none was written.
     """
 
     model_path: str
@@ -127,6 +128,7 @@ class TrainResult:
     checkpoint_dir: str | None = None
     run_id: str = ""
     emulation_tier: str | None = None
+    report_path: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +157,7 @@ class ScoreResult:
         forward_records_per_s: What the network alone does with images in memory, measured on the same slots.
         classes: In the order of the manifest.
         confusion: Counts, a row per label and a column per predicted class, in that order.
+        report_path: The page that shows it; None: none was written.
     """
 
     records: int
@@ -170,6 +173,7 @@ class ScoreResult:
     confusion: tuple[tuple[int, ...], ...] = ()
     run_id: str = ""
     emulation_tier: str | None = None
+    report_path: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
