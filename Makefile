@@ -24,6 +24,8 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/compare.py
 	$(BIN)/python benchmarks/prepare.py
 	$(BIN)/python benchmarks/read.py
+	$(BIN)/python benchmarks/train.py
+	$(BIN)/python benchmarks/strategies.py
 	$(BIN)/python benchmarks/emulation.py
 	$(BIN)/python benchmarks/meter_overhead.py
 	$(BIN)/python benchmarks/write_docs.py

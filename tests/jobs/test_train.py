@@ -130,6 +130,7 @@ def test_three_nodes_take_the_same_steps_as_one(engine: Engine, small_shards: Pa
     assert len(payload.epoch_log.read_text().splitlines()) == 2
 
 
+@pytest.mark.slow("spark", "ray")
 @pytest.mark.parametrize("engine", ENGINES, indirect=True)
 def test_a_rank_killed_in_training_restarts_it_and_the_model_is_the_same(
     engine: Engine, small_shards: Path, tmp_path: Path
@@ -201,6 +202,7 @@ def test_the_model_file_says_what_it_was_trained_on(train: Train, small_shards: 
     assert info.transform == read_manifest(small_shards).transform
 
 
+@pytest.mark.slow("local", "spark")
 @pytest.mark.parametrize("engine", ENGINES, indirect=True)
 def test_a_users_network_is_found_by_every_worker(
     engine: Engine, small_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -219,6 +221,7 @@ def test_a_users_network_is_found_by_every_worker(
     assert weights(tmp_path / "model")["1.weight"].shape == (10, 3 * 32 * 32)
 
 
+@pytest.mark.slow("local", "ray")
 @pytest.mark.parametrize("engine", ENGINES, indirect=True)
 def test_a_users_network_that_raises_in_training_is_located(
     engine: Engine, small_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -373,7 +376,10 @@ def test_half_the_bytes_are_sent_with_compression(train: Train, small_shards: Pa
 
 
 # Muon lifts what is small in a gradient, rounding with it, so that it cannot be as near.
-@pytest.mark.parametrize(("optimizer", "tolerance"), [("adam", 1e-4), ("sgd", 1e-4), ("muon", 2e-3)])
+@pytest.mark.parametrize(
+    ("optimizer", "tolerance"),
+    [("adam", 1e-4), pytest.param("sgd", 1e-4, marks=pytest.mark.slow), ("muon", 2e-3)],
+)
 def test_the_loss_of_100_steps_is_that_of_one_node(
     train: Train, small_shards: Path, optimizer: str, tolerance: float
 ) -> None:

@@ -190,7 +190,7 @@ def test_a_crew_is_followed_as_a_gang_is_and_its_records_tell_who_was_lost(
     progress = Recorder(noticed)
     with open_session(workspace, "train", CLUSTER, progress) as session, session.stage("train") as stage:
         payload = (str(log), str(noticed), str(tmp_path / "died"))
-        assert stage.crew(tasks.crew_tells_epochs, payload, steps=3, log=log, max_restarts=3) == [0, 1]
+        assert stage.crew(tasks.crew_tells_epochs, payload, steps=3, log=log) == [0, 1]
     assert progress.told[1:] == [
         ("train", 3),
         "loss 1.000, accuracy 25.0%",

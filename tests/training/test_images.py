@@ -72,3 +72,17 @@ def test_a_damaged_record_is_named(small_shards: Path, tmp_path: Path, memory_by
     (copy / shard.path).write_bytes(bytes(data))
     with pytest.raises(CorruptFileError, match=shard.path):
         list(open_images(copy, memory_bytes=memory_bytes).batches([np.arange(158)]))
+
+
+def test_an_image_of_another_size_is_named(small_shards: Path) -> None:
+    shards = split_shards(read_manifest(small_shards), "train")
+    with pytest.raises(CorruptFileError, match=shards[0].path) as caught:
+        TrainingImages(small_shards, shards, (3, 5, 5), np.arange(4), threads=1, meter=TaskMeter())
+    assert caught.value.record == 0
+
+
+def test_what_is_read_is_counted(small_shards: Path) -> None:
+    shards = split_shards(read_manifest(small_shards), "train")
+    with TaskMeter() as meter:
+        TrainingImages(small_shards, shards, (3, 32, 32), np.arange(4), threads=1, meter=meter)
+    assert meter.read_bytes == sum((small_shards / shard.path).stat().st_size for shard in shards)

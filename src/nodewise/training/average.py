@@ -25,7 +25,7 @@ from nodewise.training.flat import flatten, float_tensors, pack, packed_bytes, u
 from nodewise.training.learner import Learner, LossWatch, Totals
 from nodewise.training.plan import TrainOutcome
 
-__all__ = ["train_and_average"]
+__all__ = ["Link", "train_and_average"]
 
 
 def train_and_average(payload: AveragePayload, meter: TaskMeter, member: CrewContext) -> TrainOutcome:
@@ -39,7 +39,7 @@ def train_and_average(payload: AveragePayload, meter: TaskMeter, member: CrewCon
         WorkerLostError: The averager is gone or gave up; its own error tells why.
     """
     try:
-        link = _Link(payload, member)
+        link = Link(payload, member)
         learner = Learner(payload.plan, meter, rank=member.rank, world_size=member.world_size, threads=member.threads)
         return _Worker(learner, link).run()
     except dist.DistNetworkError as error:
@@ -50,7 +50,7 @@ class _LeftBehind(Exception):  # noqa: N818 - no error
     """The others have gone on without this worker."""
 
 
-class _Link:
+class Link:
     """One worker's way to the averager. The averager notices the process, and the end of the one before, at once."""
 
     def __init__(self, payload: AveragePayload, member: CrewContext) -> None:
@@ -125,7 +125,7 @@ def _require(answer: str) -> None:
 
 
 class _Worker:
-    def __init__(self, learner: Learner, link: _Link) -> None:
+    def __init__(self, learner: Learner, link: Link) -> None:
         self._learner, self._link = learner, link
         self._plan, self._spec = learner.plan, learner.spec
         self._ends = round_ends(self._plan)

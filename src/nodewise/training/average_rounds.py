@@ -88,7 +88,8 @@ def milestones(plan: TrainPlan) -> Iterator[Milestone]:
 class TensorStore:
     """Small messages and long vectors by key. A vector is kept in pieces; nothing is kept that was taken.
 
-    One thread at a time may use it.
+    What one process puts arrives in its order, but some time after it was put: who has found a message finds also what
+    was put before it. One thread at a time may use it.
     """
 
     def __init__(self, store: Any) -> None:

@@ -138,40 +138,19 @@ def _cnn(num_classes: int, image_shape: ImageShape) -> nn.Module:
     )
 
 
-def _resnet(num_classes: int, _image_shape: ImageShape) -> nn.Module:
+def _resnet(num_classes: int, image_shape: ImageShape) -> nn.Module:
     """A small residual network that learns in few epochs: the one of the recipe ``fast``.
 
     After Page's ResNet-9 (2019, https://www.myrtle.ai/learn/how-to-train-your-resnet) and Jordan's networks (2024,
-    arXiv:2404.00498), with widths for processors: uncorrelated first filters, three blocks that halve the image before
-    they go on, the greatest value of each channel over the image, scaled logits. Images may be of any size.
+    arXiv:2404.00498), with widths for processors: few filters of 2 x 2 on the whole image, three blocks that halve it
+    before they go on, the greatest value of each channel over the image, scaled logits. Images may be of any size.
 
     Its batch norms see the records of one worker only, so several workers do not learn exactly what one would.
     """
-    widths = (32, 96, 96)
-    blocks = [_Block(*pair) for pair in pairwise((_FIRST_FILTERS, *widths))]
-    return _Normalised(_first_layer(), nn.ReLU(inplace=True), *blocks, _Head(widths[-1], num_classes))
-
-
-_FIRST_FILTERS = 24
-
-
-def _first_layer() -> nn.Conv2d:
-    """Filters of 2 x 2 whose outputs hardly correlate, and are of deviation 1, on photos; each with both signs.
-
-    What Page computes from the principal components of the data's patches is near this for all photos: sums and
-    differences of neighbours (Haar) of brightness and of two contrasts of colour.
-    """
-    layer = nn.Conv2d(3, _FIRST_FILTERS, 2, bias=False)
-    patterns = torch.tensor([[[1, 1], [1, 1]], [[1, -1], [1, -1]], [[1, 1], [-1, -1]], [[1, -1], [-1, 1]]]) / 2
-    colours = torch.tensor([[1.0, 1, 1], [1, 0, -1], [1, -2, 1]])
-    colours /= colours.norm(dim=1, keepdim=True)
-    # Of CIFAR-10, a row for each pattern; at least 0.05, so that noise is not amplified.
-    deviations = torch.tensor([[3.6, 1.2, 0.4], [0.55, 0.07, 0.05], [0.72, 0.09, 0.05], [0.25, 0.05, 0.05]])
-    filters = torch.einsum("pyx,ck->pckyx", patterns, colours) / deviations[:, :, None, None, None]
-    filters = filters.flatten(0, 1)
-    with torch.no_grad():
-        layer.weight.copy_(torch.cat([filters, -filters]))
-    return layer
+    widths = (24, 32, 96, 96)
+    first = nn.Conv2d(image_shape[0], widths[0], 2)
+    blocks = [_Block(*pair) for pair in pairwise(widths)]
+    return _Normalised(first, nn.ReLU(inplace=True), *blocks, _Head(widths[-1], num_classes))
 
 
 class _Block(nn.Module):
@@ -194,8 +173,7 @@ def _convolution(inputs: int, outputs: int) -> nn.Module:
 
 
 def _activation(channels: int) -> tuple[nn.Module, nn.Module]:
-    # The mean of the last few batches: epochs are few, and the weights hardly move at the end.
-    return nn.BatchNorm2d(channels, momentum=0.4), nn.ReLU(inplace=True)
+    return nn.BatchNorm2d(channels), nn.ReLU(inplace=True)
 
 
 class _Head(nn.Module):

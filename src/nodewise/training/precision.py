@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 from contextlib import AbstractContextManager, suppress
 from functools import cache
 from pathlib import Path
@@ -19,8 +18,6 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 
 def prepare_process(threads: int) -> None:
     """Set this process up for training or scoring with so many threads."""
-    # It would warn, on the user's terminal, that nobody knows a name for an emulated node's address.
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     torch.set_num_threads(threads)
     _keep_memory()
 

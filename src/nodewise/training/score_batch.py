@@ -22,7 +22,7 @@ MOST_BYTES = 128 * 2**20
 """What the largest layer may take in and give out for a batch."""
 WORTH = 1.03
 """A larger batch has to be faster by this factor: less is noise, and costs memory."""
-PASS_S, SEARCH_S = 0.005, 0.1
+PASS_S, SEARCH_S = 0.005, 0.2
 """CPU seconds for which a size is measured, and after which no other one is tried."""
 
 Forward = Callable[[NDArray[np.uint8]], Any]
@@ -46,7 +46,7 @@ def choose_batch_size(
     """Try sizes from the smallest up on made-up images, and take the fastest; of equal ones the smallest.
 
     Sizes whose largest layer would need more than 128 MiB are not tried. It is over as soon as two sizes running bring
-    nothing, or after a tenth of a second. Measured is the CPU time of this thread, which other processes do not
+    nothing, or after a fifth of a second. Measured is the CPU time of this thread, which other processes do not
     change; the network must compute in this thread alone.
 
     Args:
