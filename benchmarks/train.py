@@ -34,7 +34,7 @@ THREADS = 2
 KERAS = "Keras"
 EPOCHS = (2, 10)
 """Of the recipe ``standard``: the fewest after which it is well above Keras, and as many as Keras."""
-FAST_EPOCHS = (1, 2, 3, 8, 16)
+FAST_EPOCHS = (1, 2, 8, 16)
 MARKS = (0.70, 0.80, 0.90, 0.94)
 ON_CPU = {"CUDA_VISIBLE_DEVICES": ""}
 

@@ -231,7 +231,7 @@ class DiesInTraining:
         return self._function(payload, meter, gang)
 
     def _die_after_an_epoch(self, epoch_log: Path) -> None:
-        wait_until(epoch_log.exists)
+        wait_until(lambda: epoch_log.exists() and bool(epoch_log.read_text()))
         die_once(self._marker)
 
 

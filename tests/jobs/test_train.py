@@ -135,7 +135,9 @@ def test_three_nodes_take_the_same_steps_as_one(engine: Engine, small_shards: Pa
 def test_a_rank_killed_in_training_restarts_it_and_the_model_is_the_same(
     engine: Engine, small_shards: Path, tmp_path: Path
 ) -> None:
-    job = TrainJob(small_shards, read_manifest(small_shards), TrainSpec(epochs=6, precision="float32"), THREE)
+    job = TrainJob(
+        small_shards, read_manifest(small_shards), TrainSpec(epochs=6, batch_size=32, precision="float32"), THREE
+    )
     calm = job.plan(tmp_path / "calm.safetensors", tmp_path / "calm.jsonl")
     engine.gang("train", job.function, calm)
     disturbed = job.plan(tmp_path / "disturbed.safetensors", tmp_path / "disturbed.jsonl")

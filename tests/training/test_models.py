@@ -59,8 +59,8 @@ def test_images_too_small_for_a_built_in_network_are_refused(name: str, height: 
 
 def test_the_resnet_is_small_and_its_weights_do_not_depend_on_the_image_size() -> None:
     # First filters 24 x (12 + 1); blocks of 9 x (inputs + outputs) x outputs weights and 4 x outputs of batch norms;
-    # logits 96 x 10.
-    expected = 312 + (9 * (24 + 32) * 32 + 128) + (9 * (32 + 96) * 96 + 384) + (9 * (96 + 96) * 96 + 384) + 960
+    # logits 128 x 10.
+    expected = 312 + (9 * (24 + 32) * 32 + 128) + (9 * (32 + 96) * 96 + 384) + (9 * (96 + 128) * 128 + 512) + 1280
     assert count_parameters(build("resnet")) == count_parameters(build("resnet", side=64)) == expected
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from nodewise.specs.job import TrainSpec
-from nodewise.training.optimizers import Muon, build_optimizer, learning_rates, orthogonalize
+from nodewise.training.optimizers import Muon, build_optimizer, learning_rates, orthogonalize, restore_optimizer
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (4, 20), (20, 4), (64, 576)])
@@ -123,3 +123,27 @@ def test_the_rate_follows_the_batch_by_the_rule(rule: str, factor: float) -> Non
 def test_the_default_rate_is_the_optimisers(name: str, rate: float) -> None:
     spec = TrainSpec(optimizer=name, warmup=0.0)  # type: ignore[arg-type]
     assert learning_rates(spec, 5)(0) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize("name", ["muon", "adam", "sgd"])
+def test_an_optimiser_goes_on_from_a_state_whose_tensors_lie_otherwise_in_memory(name: str) -> None:
+    def trained(is_interrupted: bool) -> torch.Tensor:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(4, 8, 3), nn.Flatten(), nn.Linear(8, 2)).to(memory_format=torch.channels_last)
+        optimizer = build_optimizer(TrainSpec(optimizer=name), model)  # type: ignore[arg-type]
+        for step in range(4):
+            if step == 2 and is_interrupted:
+                # As a file gives it back.
+                state = optimizer.state_dict()
+                for values in state["state"].values():
+                    values |= {key: one.contiguous() for key, one in values.items() if isinstance(one, torch.Tensor)}
+                optimizer = build_optimizer(TrainSpec(optimizer=name), model)  # type: ignore[arg-type]
+                restore_optimizer(optimizer, state)
+            for group in optimizer.param_groups:
+                group["lr"] = 0.01
+            for parameter in model.parameters():
+                parameter.grad = torch.empty_like(parameter).copy_(torch.randn(parameter.shape))
+            optimizer.step()
+        return torch.cat([parameter.detach().reshape(-1) for parameter in model.parameters()])
+
+    assert torch.equal(trained(False), trained(True))

@@ -1,4 +1,4 @@
-"""Strategy ``parameter-server`` without its actors: parts, what a server computes, where workers wait for each other."""
+"""Strategy ``parameter-server`` without actors: parts, what a server computes, where workers wait for each other."""
 
 from __future__ import annotations
 

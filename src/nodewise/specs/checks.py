@@ -94,9 +94,7 @@ _CHOICES_OF_TRAIN = {
 
 
 def _problems_of_train(spec: TrainSpec) -> Iterator[Problem]:
-    if spec.model not in ("cnn", "resnet") and not re.fullmatch(
-        r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", spec.model
-    ):
+    if spec.model not in ("cnn", "resnet") and not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", spec.model):
         yield Problem(("model",), f"must be 'cnn', 'resnet' or 'package.module:function', not {spec.model!r}")
     for name, names in _CHOICES_OF_TRAIN.items():
         yield from one_of(spec, name, names)

@@ -162,6 +162,10 @@ class TensorStore:
         for piece in _pieces(key, num_values * np.dtype(packed_type(compression)).itemsize):
             self._store.delete_key(piece)
 
+    def close(self) -> None:
+        """End the connection; of the process that serves, the store. Nothing else may be called afterwards."""
+        self._store = None
+
     @property
     def num_keys(self) -> int:
         count: int = self._store.num_keys()

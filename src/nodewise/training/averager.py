@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
+import traceback
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
-from nodewise.core.errors import JobFailedError
+from nodewise.core.errors import JobFailedError, NodewiseError
 from nodewise.shards.order import NUM_LANES
 from nodewise.specs.results import EpochResult
+from nodewise.specs.training import LostWorker
 from nodewise.training.average_rounds import AveragePayload, Milestone, TensorStore, milestones, round_after, round_ends
 from nodewise.training.checkpoint import Checkpoint, newest_checkpoint_bytes, parse_checkpoint, save_checkpoint
+from nodewise.training.epoch_log import add_epoch, begin_epoch_log
 from nodewise.training.flat import flatten, float_tensors, pack, unflatten, unpack
 from nodewise.training.network import initial_network, save_trained
 from nodewise.training.plan import TrainOutcome, TrainPlan
@@ -56,10 +59,12 @@ class Averager:
         self._mean = flatten(self._tensors)
         self._round = round_after(self._ends, self._checkpoint_step)
         self._milestone = Milestone("round", self._round, self._round, self._checkpoint_step)
+        self._messages: dict[int, dict[str, Any]] = {}
         self._has_weights = False
         self._roll = Roll(world_size)
         self._asked, self._answered = [0] * world_size, [0] * world_size
-        self._error: Exception | None = None
+        self._error: NodewiseError | None = None
+        self._lost: tuple[LostWorker, ...] = ()
         self._is_over = False
         self._stop = threading.Event()
         self._store, port = TensorStore.serve(host)
@@ -67,22 +72,23 @@ class Averager:
         self._thread = threading.Thread(target=self._run, name="averager", daemon=True)
 
     def __enter__(self) -> Averager:
-        self._plan.epoch_log.write_text("".join(map(_line, self._epochs)))
+        begin_epoch_log(self._plan.epoch_log, self._epochs)
         self._thread.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._stop.set()
         self._thread.join()
+        self._store.close()
 
     @property
-    def error(self) -> Exception | None:
+    def error(self) -> NodewiseError | None:
         """Why it gave up, and the workers with it."""
         return self._error
 
     @property
     def num_kept(self) -> int:
-        """Messages and pieces of vectors that it keeps, a measure of its memory; to be asked when the block is over."""
+        """Messages and pieces of vectors that it keeps, a measure of its memory."""
         return self._store.num_keys
 
     def complete(self, outcomes: Sequence[TrainOutcome]) -> list[TrainOutcome]:
@@ -97,24 +103,27 @@ class Averager:
         if self._error is not None:
             raise self._error
         return [
-            replace(outcome, epochs=tuple(self._epochs), lost=self._roll.lost, resumed_at_step=self._resumed_at_step)
+            replace(outcome, epochs=tuple(self._epochs), lost=self._lost, resumed_at_step=self._resumed_at_step)
             for outcome in outcomes
         ]
 
     def _run(self) -> None:
         try:
             self._train()
+            # Nobody misses a worker that is lost later.
+            self._lost = self._roll.lost
             self._is_over = True
         except _Stopped:
             return
         except Exception as error:
-            self._error = error
+            self._error = error if isinstance(error, NodewiseError) else _failure(error)
             for rank in range(self._world_size):
                 # Some may have been told already how the round went, and wait for the next one.
                 self._reply(rank, "failed", self._round)
                 self._reply(rank, "failed", self._round + 1)
         # A worker may die when it has told everything but returned nothing; another process takes its place.
         while not self._stop.wait(LOOK_S):
+            self._look()
             self._admit()
 
     def _train(self) -> None:
@@ -128,35 +137,35 @@ class Averager:
             if milestone.step <= (self._resumed_at_step or 0):
                 continue
             self._milestone = milestone
-            messages = self._collect()
+            self._collect()
             if milestone.kind == "round":
-                self._close_round(messages)
+                self._close_round()
             else:
                 ended = time.perf_counter()
-                self._close_epoch(messages.values(), ended - began)
+                self._close_epoch(ended - began)
                 began = ended
             # What an epoch came to belongs to the checkpoint at its end.
             if milestone.step in self._ends and (milestone.kind == "epoch" or milestone.step % steps_per_epoch):
                 self._maybe_checkpoint()
 
-    def _collect(self) -> dict[int, dict[str, Any]]:
-        """Every worker's message at this milestone, without those of workers that are lost."""
+    def _collect(self) -> None:
+        """Get every worker's message at this milestone, but for those of workers that were lost before."""
         milestone, roll = self._milestone, self._roll
         # At the very end whoever is lost is waited for: there is nothing else to do, and its held-out records count.
         is_last = milestone.kind == "epoch" and milestone.step == self._plan.num_steps
         place = milestone.round + is_last
-        messages: dict[int, dict[str, Any]] = {}
+        self._messages = {}
         roll.opens(time.perf_counter())
         looked, pause_s = time.perf_counter(), _SHORTEST_PAUSE_S
         while True:
             for rank in roll.awaited(place) - roll.came:
                 message = self._store.take(self._key(rank))
                 if message is not None:
-                    messages[rank] = json.loads(message)
+                    self._messages[rank] = json.loads(message)
                     roll.comes(rank, time.perf_counter())
                     pause_s = _SHORTEST_PAUSE_S
-            if len(roll.came) == self._world_size if is_last else roll.is_complete(place):
-                return messages
+            if len(self._messages) == self._world_size if is_last else roll.is_complete(place):
+                return
             now = time.perf_counter()
             if now - looked > LOOK_S:
                 looked = now
@@ -168,7 +177,8 @@ class Averager:
             self._pause(pause_s)
             pause_s = min(1.5 * pause_s, _LONGEST_PAUSE_S)
 
-    def _close_round(self, messages: dict[int, dict[str, Any]]) -> None:
+    def _close_round(self) -> None:
+        messages = self._messages
         compression, num_values = self._plan.spec.compression, len(self._mean)
         change = torch.zeros_like(self._mean)
         all_records = sum(message["records"] for message in messages.values())
@@ -196,11 +206,12 @@ class Averager:
             self._has_weights = False
         self._round += 1
         unflatten(self._mean, self._tensors)
+        self._messages = {}
         if self._milestone.step == self._plan.num_steps:
             save_trained(self._plan, self._network)
 
-    def _close_epoch(self, messages: Iterable[dict[str, Any]], seconds: float) -> None:
-        told = list(messages)
+    def _close_epoch(self, seconds: float) -> None:
+        told = self._messages.values()
         losses, right, records, right_test, tested = (
             sum(one[name] for one in told) for name in ("losses", "right", "records", "right_test", "tested")
         )
@@ -213,8 +224,7 @@ class Averager:
                 seconds=seconds,
             )
         )
-        with self._plan.epoch_log.open("a") as log:
-            log.write(_line(self._epochs[-1]))
+        add_epoch(self._plan.epoch_log, self._epochs[-1])
 
     def _look(self) -> None:
         """See which workers' processes have begun, and which of them ask to be let in."""
@@ -237,6 +247,9 @@ class Averager:
         """Let in who asks: to the round that is open, with the weights that it began with."""
         for rank in range(self._world_size):
             if self._asked[rank] == self._answered[rank]:
+                continue
+            if self._milestone.kind == "round" and rank in self._messages:
+                # The process before it has done this round, and was lost only then.
                 continue
             self._answered[rank] = self._asked[rank]
             if self._error is not None:
@@ -309,5 +322,7 @@ class _Stopped(Exception):  # noqa: N818 - no error
     """Nobody wants the mean any more."""
 
 
-def _line(epoch: EpochResult) -> str:
-    return json.dumps(asdict(epoch)) + "\n"
+def _failure(error: Exception) -> JobFailedError:
+    return JobFailedError(
+        f"averaging failed: {type(error).__name__}: {error}", detail="".join(traceback.format_exception(error))
+    )

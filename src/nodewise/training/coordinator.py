@@ -119,7 +119,8 @@ class Coordinator:
 
     async def begin(self, rank: int, attempt: int) -> None:
         """A worker's process has begun; if it is another one's successor, nobody waits for that one any more."""
-        if self._roll.begins(rank, attempt, epoch=self._epoch, step=self._step):
+        is_over = self._epoch > self._num_epochs
+        if not is_over and self._roll.begins(rank, attempt, epoch=self._epoch, step=self._step):
             self._ready.discard(rank)
             self._close_if_complete()
             self._notify()
@@ -236,7 +237,7 @@ class Coordinator:
     def _close_if_complete(self) -> None:
         roll = self._roll
         # At the very end whoever is lost is waited for: there is nothing else to do, and its held-out records count.
-        is_complete = len(roll.came) == self._world_size if self._is_end else roll.is_complete(self._closed.place + 1)
+        is_complete = len(self._told) == self._world_size if self._is_end else roll.is_complete(self._closed.place + 1)
         if self._has_begun and is_complete:
             self._close()
 

@@ -147,7 +147,7 @@ def _resnet(num_classes: int, image_shape: ImageShape) -> nn.Module:
 
     Its batch norms see the records of one worker only, so several workers do not learn exactly what one would.
     """
-    widths = (24, 32, 96, 96)
+    widths = (24, 32, 96, 128)
     first = nn.Conv2d(image_shape[0], widths[0], 2)
     blocks = [_Block(*pair) for pair in pairwise(widths)]
     return _Normalised(first, nn.ReLU(inplace=True), *blocks, _Head(widths[-1], num_classes))

@@ -12,7 +12,7 @@ from torch import nn
 from nodewise.specs.job import TrainSpec
 from nodewise.training.recipe import recipe_of
 
-__all__ = ["REFERENCE_BATCH", "Muon", "build_optimizer", "learning_rates", "orthogonalize"]
+__all__ = ["REFERENCE_BATCH", "Muon", "build_optimizer", "learning_rates", "orthogonalize", "restore_optimizer"]
 
 REFERENCE_BATCH = 128
 """Records; learning rates are said for batches of this size."""
@@ -29,6 +29,19 @@ def build_optimizer(spec: TrainSpec, model: nn.Module) -> torch.optim.Optimizer:
     if spec.optimizer == "adam":
         return torch.optim.Adam(model.parameters(), lr=0.0, fused=True)
     return Muon(model)
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Give an optimiser the state that another one's ``state_dict()`` had, as a file keeps it.
+
+    Tensors are laid out in memory as their parameters are, which a file does not keep: fused optimisers go through both
+    as they lie there.
+    """
+    optimizer.load_state_dict(state)
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+                values[name] = torch.empty_like(parameter).copy_(value)
 
 
 def learning_rates(spec: TrainSpec, num_steps: int) -> Callable[[int], float]:

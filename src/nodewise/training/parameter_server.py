@@ -11,9 +11,7 @@ node, from which the server's node fetches it; weights come back the same way.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -26,6 +24,7 @@ from nodewise.specs.training import WorkerEpoch
 from nodewise.training.checkpoint import Checkpoint, save_checkpoint
 from nodewise.training.clock import EpochClock
 from nodewise.training.coordinator import Entry, Meeting, Phase, Told
+from nodewise.training.epoch_log import add_epoch
 from nodewise.training.flat import flatten, pack, unflatten, unpack
 from nodewise.training.learner import Learner, LossWatch, Totals
 from nodewise.training.parameter_parts import ServerPayload
@@ -242,8 +241,7 @@ class _Worker:
             self._maybe_checkpoint(step, meeting, clock)
         meeting = self._meet(step, Phase.SAVED, Told(), clock)
         if self._is_first(meeting):
-            with plan.epoch_log.open("a") as log:
-                log.write(json.dumps(asdict(meeting.epochs[-1])) + "\n")
+            add_epoch(plan.epoch_log, meeting.epochs[-1])
 
     def _maybe_checkpoint(self, step: int, meeting: Meeting, clock: EpochClock) -> None:
         """Save what the servers hold, if it is time to."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from nodewise.core.errors import JobFailedError
 from nodewise.shards.order import NUM_LANES
 from nodewise.training.checkpoint import newest_checkpoint_bytes, parse_checkpoint
 from nodewise.training.coordinator import Coordinator, Report
+from nodewise.training.epoch_log import begin_epoch_log
 from nodewise.training.flat import flatten, unflatten
 from nodewise.training.network import initial_network, save_trained
 from nodewise.training.parameter_parts import ServerPayload, split_sizes
@@ -56,7 +56,7 @@ class ParameterServers:
             self._network.load_state_dict(checkpoint.model)
             buffers = flatten(float_buffers(self._network)).numpy()
             progress = {"step": checkpoint.step, "epochs": checkpoint.epochs, "buffers": buffers}
-        plan.epoch_log.write_text("".join(json.dumps(asdict(epoch)) + "\n" for epoch in progress.get("epochs", ())))
+        begin_epoch_log(plan.epoch_log, progress.get("epochs", ()))
         kept, given = ray.put(plan), ray.put(data)
         try:
             store, coordinator = (ray.remote(num_cpus=0)(kind) for kind in (ParameterStore, Coordinator))

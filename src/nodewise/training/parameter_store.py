@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nodewise.training.checkpoint import parse_checkpoint
 from nodewise.training.flat import flatten, pack, unflatten, unpack
 from nodewise.training.network import initial_network
-from nodewise.training.optimizers import build_optimizer, learning_rates
+from nodewise.training.optimizers import build_optimizer, learning_rates, restore_optimizer
 from nodewise.training.plan import TrainPlan
 from nodewise.training.precision import prepare_process
 
@@ -73,16 +73,14 @@ class ParameterStore:
     def _restore(self, network: torch.nn.Module, data: bytes) -> None:
         checkpoint = parse_checkpoint(data, "the checkpoint")
         network.load_state_dict(checkpoint.model)
-        own = {place for place, (name, _) in enumerate(network.named_parameters()) if name in self._parameters}
-        own = {self._places(network)[place] for place in own}
-        state = {place: values for place, values in checkpoint.optimizer["state"].items() if place in own}
-        self._optimizer.load_state_dict({**checkpoint.optimizer, "state": state})
+        # The optimiser numbers parameters in an order of its own.
+        numbered = [weights for group in self._optimizer.param_groups for weights in group["params"]]
+        own = set(map(id, self._parameters.values()))
+        state = {
+            number: values for number, values in checkpoint.optimizer["state"].items() if id(numbered[number]) in own
+        }
+        restore_optimizer(self._optimizer, {**checkpoint.optimizer, "state": state})
         self._step = checkpoint.step
-
-    def _places(self, network: torch.nn.Module) -> list[int]:
-        """Of the model's parameters, in order, the numbers that the optimiser knows them by."""
-        numbers = [id(weights) for group in self._optimizer.param_groups for weights in group["params"]]
-        return [numbers.index(id(weights)) for weights in network.parameters()]
 
     def ping(self) -> None:
         """Answer when the server is there."""

@@ -24,6 +24,7 @@ from nodewise.specs.training import WorkerEpoch
 from nodewise.training.checkpoint import Checkpoint, newest_checkpoint_bytes, parse_checkpoint, save_checkpoint
 from nodewise.training.clock import EpochClock
 from nodewise.training.learner import Learner, LossWatch, Totals
+from nodewise.training.optimizers import restore_optimizer
 from nodewise.training.plan import TrainOutcome, TrainPlan
 from nodewise.training.process_group import process_group
 
@@ -216,7 +217,7 @@ class _Training:
             return None
         checkpoint = parse_checkpoint(data, "the checkpoint")
         learner.model.load_state_dict(checkpoint.model)
-        learner.optimizer.load_state_dict(checkpoint.optimizer)
+        restore_optimizer(learner.optimizer, checkpoint.optimizer)
         self._epochs = list(checkpoint.epochs)
         if learner.rank == 0:
             torch.set_rng_state(checkpoint.random)
