@@ -16,6 +16,7 @@ from tests.engines.clusters import cluster_param
 from tests.engines.tasks import DiesInTraining
 
 import nodewise
+from nodewise.analysis.training_time import analyse_training
 from nodewise.core.errors import InputError, JobFailedError, SourceError, SpecError, WorkerLostError
 from nodewise.engines.base import Engine
 from nodewise.images.codecs import encode_png
@@ -324,6 +325,29 @@ def test_a_gang_is_given_up_when_it_may_not_start_again(train: Train, small_shar
         patch.setattr(sys, "path", list(sys.path))
         with pytest.raises(WorkerLostError, match="died once and the task was given up"):
             train(small_shards, model="dies:net", nodes=2, max_restarts=0)
+
+
+def test_a_worker_at_half_speed_is_named(train: Train, small_shards: Path, tmp_path: Path) -> None:
+    (tmp_path / "slows.py").write_text(
+        "import os, time\nfrom torch import nn\n"
+        "class Slows(nn.Flatten):\n"
+        "    def forward(self, x):\n"
+        "        time.sleep(0.1 if os.environ.get('NODEWISE_NODE') == 'node-1' else 0.05)\n"
+        "        return super().forward(x)\n"
+        "def net(num_classes, image_shape):\n"
+        "    return nn.Sequential(Slows(), nn.Linear(3 * 32 * 32, num_classes))\n"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        patch.setattr(sys, "path", list(sys.path))
+        result = train(small_shards, model="slows:net", nodes=2, epochs=3, batch_size=16, report=tmp_path / "r.html")
+    (straggler,) = analyse_training(result).stragglers
+    assert (straggler.rank, straggler.node) == (1, "node-1")
+    by_rank = [sum(worker.wait_s for worker in result.workers if worker.rank == rank) for rank in (0, 1)]
+    # 30 steps, at each of which the first waits 50 ms for the second.
+    assert by_rank[0] > 0.5
+    assert by_rank[1] < 0.5 * by_rank[0]
+    assert "worker 1 on node-1" in (tmp_path / "r.html").read_text()
 
 
 def test_resuming_what_is_not_there_or_other_is_refused(train: Train, small_shards: Path, tmp_path: Path) -> None:

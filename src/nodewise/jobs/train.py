@@ -83,6 +83,9 @@ class TrainJob:
 
     def plan(self, model_path: Path, epoch_log: Path, checkpoint_dir: Path | None = None) -> TrainPlan:
         """What to give to the workers."""
+        per_node, memory_bytes = self.spec.workers_per_node, self._cluster.limits.memory_bytes
+        if self.strategy != "parameter-server":
+            per_node = 1
         return TrainPlan(
             folder=self._folder,
             manifest=self._manifest,
@@ -91,8 +94,8 @@ class TrainJob:
             epoch_log=epoch_log,
             checkpoint_dir=checkpoint_dir,
             search_path=os.getcwd(),
-            memory_bytes=self._cluster.limits.memory_bytes,
-            workers_here=self._cluster.nodes if self._cluster.emulated else 1,
+            memory_bytes=None if memory_bytes is None else memory_bytes // per_node,
+            workers_here=per_node * (self._cluster.nodes if self._cluster.emulated else 1),
         )
 
     def check_resumable(self, checkpoint_dir: Path | None) -> None:

@@ -105,6 +105,8 @@ def run_train(
         lost=first.lost,
         resumed_at_step=first.resumed_at_step if is_resumed else None,
         checkpoint_dir=str(folder) if folder.is_dir() else None,
+        mean_staleness=first.mean_staleness,
+        max_staleness=first.max_staleness,
         run_id=session.run.run_id,
         emulation_tier=session.emulation_tier,
         report_path=None if report is None else str(report),

@@ -81,7 +81,8 @@ class PrepareResult:
 class EpochResult:
     """One pass over the training records, and the evaluation after it.
 
-    Accuracies are shares of 1; ``test_accuracy`` is None if nothing is held out.
+    Accuracies are shares of 1; ``test_accuracy`` is None if nothing is held out, and after epochs at whose end the
+    workers of strategy ``average`` have no common weights.
     """
 
     epoch: int
@@ -107,6 +108,7 @@ class TrainResult:
         lost: Workers that were lost while the others went on.
         resumed_at_step: The step of the checkpoint that an earlier run had left; None: from the beginning.
         checkpoint_dir: Where the checkpoints are; None: none are kept.
+        mean_staleness, max_staleness: How many steps workers were ahead of the slowest one, with asynchronous servers.
         report_path: The page that shows it; None: none was written.
     """
 
@@ -126,6 +128,8 @@ class TrainResult:
     lost: tuple[LostWorker, ...] = ()
     resumed_at_step: int | None = None
     checkpoint_dir: str | None = None
+    mean_staleness: float | None = None
+    max_staleness: int | None = None
     run_id: str = ""
     emulation_tier: str | None = None
     report_path: str | None = None

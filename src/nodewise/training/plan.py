@@ -26,8 +26,8 @@ class TrainPlan:
         epoch_log: A line of JSON per epoch, for whoever watches.
         checkpoint_dir: Where checkpoints are written, and training goes on from the newest; None: none are.
         search_path: Folder to look for the user's model in.
-        memory_bytes: That a node may use; None: what its machine has left.
-        workers_here: Nodes that share one machine.
+        memory_bytes: That a worker may use; None: what its machine has left.
+        workers_here: Workers that share one machine.
     """
 
     folder: Path

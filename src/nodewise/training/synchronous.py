@@ -6,10 +6,8 @@ DistributedDataParallel, Li et al. 2020, arXiv:2006.15704), so that the step is 
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import ExitStack
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -23,6 +21,7 @@ from nodewise.specs.results import EpochResult
 from nodewise.specs.training import WorkerEpoch
 from nodewise.training.checkpoint import Checkpoint, newest_checkpoint_bytes, parse_checkpoint, save_checkpoint
 from nodewise.training.clock import EpochClock
+from nodewise.training.epoch_log import add_epoch, begin_epoch_log
 from nodewise.training.learner import Learner, LossWatch, Totals
 from nodewise.training.optimizers import restore_optimizer
 from nodewise.training.plan import TrainOutcome, TrainPlan
@@ -76,7 +75,7 @@ class _Training:
                 lambda exchange, bucket: _average_gradients(exchange, bucket),  # noqa: PLW0108
             )
         if learner.rank == 0:
-            plan.epoch_log.write_text("".join(map(_line, self._epochs)))
+            begin_epoch_log(plan.epoch_log, self._epochs)
         for epoch in range(first_epoch, self._spec.epochs + 1):
             self._run_epoch(epoch, first_step)
             first_step = 0
@@ -136,8 +135,7 @@ class _Training:
             learner.epoch_result(epoch, Totals(losses, right), right_test, time.perf_counter() - started)
         )
         if learner.rank == 0:
-            with self._plan.epoch_log.open("a") as log:
-                log.write(_line(self._epochs[-1]))
+            add_epoch(self._plan.epoch_log, self._epochs[-1])
         steps_done = epoch * self._plan.steps_per_epoch
         every = self._spec.checkpoint_every
         if epoch < self._spec.epochs and (every is None or (every and steps_done % every == 0)):
@@ -267,7 +265,3 @@ def _average_gradients(exchange: _Exchange, bucket: Any) -> Any:
     if payload.dtype == buffer.dtype:
         return summed.then(lambda done: done.value()[0])
     return summed.then(lambda done: buffer.copy_(done.value()[0]))
-
-
-def _line(epoch: EpochResult) -> str:
-    return json.dumps(asdict(epoch)) + "\n"
