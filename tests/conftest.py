@@ -17,6 +17,9 @@ from .engines.clusters import open_engine
 
 # Prices that a developer has fetched must not change what tests expect.
 os.environ["NODEWISE_PRICES"] = os.devnull
+# Assertions of what every engine promises explain themselves, as those in test modules do.
+pytest.register_assert_rewrite("tests.engines.contract", "tests.engines.crew_contract", "tests.engines.lifecycle")
+
 # Loading MLflow takes seconds in every command; tests of tracking switch it on.
 os.environ["NODEWISE_TRACKING"] = "off"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nodewise.core.errors import JobFailedError, SpecError, WorkerLostError
-from nodewise.engines.base import MAX_TASK_FAILURES, Engine
+from nodewise.engines.base import MAX_TASK_FAILURES, Engine, TaskResult
 
 from . import tasks
 
@@ -16,7 +16,17 @@ NODES = {"node-0", "node-1", "node-2"}
 
 
 class EngineContract:
-    """For an engine of three nodes with one core each."""
+    """For an engine of three nodes with one core each.
+
+    Attributes:
+        most_restarts: Of a gang that lost one member once.
+    """
+
+    most_restarts = 1
+
+    def _expect_restart(self, results: list[TaskResult]) -> None:
+        (restarts,) = {result.record.retries for result in results}
+        assert 1 <= restarts <= self.most_restarts
 
     @pytest.mark.parametrize("count", [0, 1, 50])
     def test_every_partition_is_answered_exactly_once(self, engine: Engine, count: int) -> None:
@@ -91,14 +101,14 @@ class EngineContract:
     def test_a_killed_member_restarts_the_whole_gang(self, engine: Engine, tmp_path: Path) -> None:
         results = engine.gang("die once", tasks.gang_dies_once, str(tmp_path))
         assert [result.value for result in results] == [["rank 0", "rank 1", "rank 2"]] * 3
-        assert [result.record.retries for result in results] == [1, 1, 1]
+        self._expect_restart(results)
 
     def test_members_that_miss_another_do_not_fail_before_its_end_is_known(
         self, engine: Engine, tmp_path: Path
     ) -> None:
         results = engine.gang("miss", tasks.gang_misses_rank_one, str(tmp_path))
         assert [result.value for result in results] == [0, 1, 2]
-        assert [result.record.retries for result in results] == [1, 1, 1]
+        self._expect_restart(results)
 
     @pytest.mark.slow("spark", "ray")
     def test_a_gang_whose_member_always_dies_is_given_up(self, engine: Engine, tmp_path: Path) -> None:

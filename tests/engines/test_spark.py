@@ -31,6 +31,10 @@ from .processes import LeftOver
 class TestSparkEngine(EngineContract):
     """A standalone master and three workers."""
 
+    # Spark looks every two seconds for interpreters of cancelled tasks to kill, and may hit one that it has just given
+    # to the next attempt.
+    most_restarts = 2
+
 
 @on_cluster("spark", 3)
 class TestSparkCrew(CrewContract):

@@ -101,7 +101,8 @@ class ClusterHold:
                 each node was there, to the length of a sample; the ledger has it exactly.
         """
         if self.link is None or not self.link.access.is_autoscaled:
-            return self._run.cluster.nodes * self.cluster_s
+            # Each node to the millisecond, so that what is billed is the price times the time that is shown.
+            return self._run.cluster.nodes * round(self.cluster_s, 3)
         return sum(sample.interval_s for sample in samples if sample.node not in (DRIVER, MACHINE))
 
     @property
