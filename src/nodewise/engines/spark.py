@@ -36,7 +36,7 @@ HOST = "127.0.0.1"
 START_TIMEOUT_S = 120.0
 GRACE_S = 5.0
 
-DRIVER_JAVA = "-XX:+UseSerialGC -XX:-UsePerfData -Xshare:auto"
+DRIVER_JAVA = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Xshare:auto"
 
 LOG_CONFIG = """\
 rootLogger.level = warn
@@ -74,6 +74,8 @@ class SparkEngine:
             ) from None
         self._folder = Path(tempfile.mkdtemp(prefix="nodewise-spark-"))
         environment = {"PYSPARK_PYTHON": sys.executable, "SPARK_HOME": str(Path(pyspark.__file__).parent)}
+        # What spark-submit gives its JVM, which runs before any setting of the application is read.
+        environment["SPARK_SUBMIT_OPTS"] = f"{DRIVER_JAVA} {os.environ.get('SPARK_SUBMIT_OPTS', '')}"
         master = self._cluster.address or f"local[{self._cluster.cores_per_node}]"
         if self._access is not None:
             environment |= self._access.environment
@@ -99,7 +101,6 @@ class SparkEngine:
             # The process of a cancelled task ends when Spark looks, every two seconds; by default it has two more.
             "spark.python.task.killTimeout": "0",
             "spark.task.maxFailures": str(MAX_TASK_FAILURES),
-            "spark.driver.extraJavaOptions": DRIVER_JAVA,
         }
         # On a cluster that autoscales there is no number of cores to wait for, and none not to exceed.
         if self._access is not None and not self._access.is_autoscaled:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -83,6 +84,12 @@ class Muon(torch.optim.Optimizer):
     MOMENTUM = 0.9
     ADAM_SHARE = 0.15
     ADAM_BETAS = (0.9, 0.999)
+
+    # Without PyTorch's wrappers, which load its compiler to hide them from it; that takes as long as loading torch.
+    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+    load_state_dict = inspect.unwrap(torch.optim.Optimizer.load_state_dict)
+    state_dict = inspect.unwrap(torch.optim.Optimizer.state_dict)
+    zero_grad = inspect.unwrap(torch.optim.Optimizer.zero_grad)
 
     def __init__(self, model: nn.Module) -> None:
         matrices = list(_hidden_matrices(model))
