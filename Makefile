@@ -10,10 +10,10 @@ demo: $(VENV)/.installed-all
 	$(BIN)/nodewise demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadgroup --durations 20
 
 test-all: $(VENV)/.installed-dev
-	NODEWISE_TEST_ALL=1 $(BIN)/pytest -n 2 --dist loadgroup
+	NODEWISE_TEST_ALL=1 $(BIN)/pytest -n 2 --dist loadgroup --durations 20
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check
@@ -26,6 +26,7 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/read.py
 	$(BIN)/python benchmarks/train.py
 	$(BIN)/python benchmarks/strategies.py
+	$(BIN)/python benchmarks/score.py
 	$(BIN)/python benchmarks/emulation.py
 	$(BIN)/python benchmarks/meter_overhead.py
 	$(BIN)/python benchmarks/write_docs.py

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,8 @@ from nodewise.core.files import TEMP_PREFIX
 from nodewise.shards.files import read_shard
 from nodewise.shards.manifest import MANIFEST_NAME, read_manifest
 from nodewise.shards.names import parse_shard_name
+from nodewise.specs.results import TrainResult
+from nodewise.training.checkpoint import parse_checkpoint
 
 SETTINGS = {"size": 16, "sample": 0.05, "shard_records": 15}
 """Six shards of 90 digits: 60 KB."""
@@ -133,3 +136,35 @@ def test_the_command_says_it_in_one_line(disk: Disk, digits_folder: Path, tmp_pa
     disk(64 * 2**20)
     subprocess.run([*command, "--workspace", str(tmp_path / "workspace")], check=True, capture_output=True)
     assert sum(shard.records for shard in read_manifest(mount / "shards").shards) == 1797
+
+
+def test_a_checkpoint_that_does_not_fit_ends_the_training_and_the_one_before_stays(
+    disk: Disk, small_shards: Path, tmp_path: Path
+) -> None:
+    def train(checkpoints: Path, **more: Any) -> TrainResult:
+        return nodewise.train(
+            small_shards,
+            epochs=3,
+            batch_size=158,
+            checkpoint_every=1,
+            checkpoint_dir=checkpoints,
+            cores_per_node=1,
+            preflight=False,
+            workspace=tmp_path / "workspace",
+            **more,
+        )
+
+    undisturbed = train(tmp_path / "kept", output=tmp_path / "undisturbed")
+    size = max(path.stat().st_size for path in (tmp_path / "kept").iterdir())
+    mount = disk(size + size // 2)
+    with pytest.raises(DiskFullError) as caught:
+        train(mount, output=tmp_path / "model")
+    assert f"{mount} has " in caught.value.message
+    (left,) = mount.iterdir()
+    assert parse_checkpoint(left.read_bytes(), str(left)).step == 1
+    assert not (tmp_path / "model").exists()
+    disk(4 * size)
+    resumed = train(mount, output=tmp_path / "model", resume=True)
+    assert resumed.resumed_at_step == 1
+    assert (tmp_path / "model").read_bytes() == (tmp_path / "undisturbed").read_bytes()
+    assert resumed.accuracy == undisturbed.accuracy

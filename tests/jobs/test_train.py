@@ -20,11 +20,13 @@ from nodewise.analysis.training_time import analyse_training
 from nodewise.core.errors import InputError, JobFailedError, SourceError, SpecError, WorkerLostError
 from nodewise.engines.base import Engine
 from nodewise.images.codecs import encode_png
+from nodewise.isolation.tiers import detect_tier
 from nodewise.jobs.train import TrainJob
 from nodewise.metering.meter import TaskMeter
 from nodewise.shards.manifest import Manifest, read_manifest, split_shards
 from nodewise.specs.cluster import ClusterSpec
 from nodewise.specs.job import TrainSpec
+from nodewise.specs.place import EmulationTier
 from nodewise.specs.results import TrainResult
 from nodewise.specs.run import RunStatus
 from nodewise.training.checkpoint import parse_checkpoint
@@ -381,6 +383,46 @@ def test_a_training_that_diverges_keeps_its_last_good_checkpoint(
     newest = sorted((tmp_path / "model.checkpoints").iterdir())[-1]
     weights_of = parse_checkpoint(newest.read_bytes(), "x").model.values()
     assert all(bool(value.isfinite().all()) for value in weights_of)
+
+
+def test_a_worker_out_of_memory_ends_the_training_and_its_last_good_checkpoint_stays(
+    train: Train, small_shards: Path, tmp_path: Path
+) -> None:
+    if detect_tier().tier is EmulationTier.PROCESSES:
+        pytest.skip("nothing limits the memory of nodes on this machine; `nodewise doctor` says why")
+    # 79 records of each batch of 158 for each of two workers; the third step is too much for one of them.
+    (tmp_path / "eats.py").write_text(
+        "import os\n"
+        "from torch import nn\n"
+        "class Eats(nn.Flatten):\n"
+        "    steps = 0\n"
+        "    def forward(self, x):\n"
+        "        self.steps += self.training\n"
+        "        if self.steps > 2 and os.environ.get('NODEWISE_NODE') == 'node-1':\n"
+        "            self.eaten = b'x' * (2 << 30)\n"
+        "        return super().forward(x)\n"
+        "def net(num_classes, image_shape):\n"
+        "    return nn.Sequential(Eats(), nn.Linear(3 * 32 * 32, num_classes))\n"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        patch.setattr(sys, "path", list(sys.path))
+        with pytest.raises(WorkerLostError, match="ended at the node's memory limit") as caught:
+            train(
+                small_shards,
+                model="eats:net",
+                nodes=2,
+                epochs=4,
+                batch_size=158,
+                checkpoint_every=1,
+                max_restarts=0,
+                memory_per_node="1GiB",
+                output=tmp_path / "model",
+            )
+    assert "--memory-per-node" in (caught.value.hint or "")
+    newest = max((tmp_path / "model.checkpoints").iterdir())
+    assert parse_checkpoint(newest.read_bytes(), str(newest)).step == 2
+    assert not (tmp_path / "model").exists()
 
 
 def test_the_strategy_has_to_fit_the_cluster(train: Train, small_shards: Path) -> None:

@@ -44,6 +44,30 @@ def test_when_a_worker_is_killed_the_others_go_on_and_it_is_reported(
     assert {worker.epoch for worker in outcomes[0].workers} == set(range(1, 16))
 
 
+@pytest.mark.slow("local", "spark")
+@pytest.mark.parametrize("engine", ENGINES, indirect=True)
+def test_with_plain_sgd_an_average_at_every_step_is_what_a_single_worker_does(
+    engine: Engine, small_shards: Path, tmp_path: Path
+) -> None:
+    plain = TrainSpec(
+        strategy="average",
+        optimizer="sgd",
+        schedule="constant",
+        warmup=0.0,
+        precision="float32",
+        epochs=2,
+        batch_size=32,
+        average_every=1,
+    )
+    _, reference = crews.planned(engine.name, small_shards, plain, tmp_path / "alone")
+    job, plan = crews.planned(engine.name, small_shards, plain, tmp_path / "together")
+    alone = crews.train_alone(reference)
+    outcomes = crews.average(engine, job.crew_function, plan)
+    for epoch, expected in zip(outcomes[0].epochs, alone.epochs, strict=True):
+        assert epoch.loss == pytest.approx(expected.loss, abs=1e-4)
+    assert crews.largest_difference(plan.model_path, reference.model_path) < 1e-4
+
+
 def test_two_nodes_train_and_average_as_a_command_does(small_shards: Path, tmp_path: Path) -> None:
     result = nodewise.train(
         small_shards,
