@@ -10,10 +10,10 @@ demo: $(VENV)/.installed-all
 	$(BIN)/nodewise demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/pytest -n 2 --dist loadgroup --durations 20
+	$(BIN)/pytest -n 2 --dist loadgroup --durations 60
 
 test-all: $(VENV)/.installed-dev
-	NODEWISE_TEST_ALL=1 $(BIN)/pytest -n 2 --dist loadgroup --durations 20
+	NODEWISE_TEST_ALL=1 $(BIN)/pytest -n 2 --dist loadgroup --durations 60
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nodewise.advice_api import advise, replay_advice, replay_forecast
     from nodewise.api import (
         check_data,
         compare,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         start_cluster,
         stop_cluster,
     )
+    from nodewise.forecast_api import forecast, replay
     from nodewise.models_api import (
         alias_model,
         delete_model,
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "__version__",
+    "advise",
     "alias_model",
     "check_data",
     "cluster_events",
@@ -54,6 +57,7 @@ __all__ = [
     "delete_cluster",
     "delete_model",
     "describe_model",
+    "forecast",
     "get_cluster",
     "get_model",
     "import_eventlog",
@@ -61,6 +65,9 @@ __all__ = [
     "list_models",
     "prepare",
     "register_model",
+    "replay",
+    "replay_advice",
+    "replay_forecast",
     "resize_cluster",
     "run",
     "score",
@@ -70,6 +77,8 @@ __all__ = [
     "train",
 ]
 
+_ADVICE = {"advise", "replay_advice", "replay_forecast"}
+_FORECAST = {"forecast", "replay"}
 _CLUSTERS = {name for name in __all__ if "cluster" in name}
 _MODELS = {name for name in __all__ if "model" in name}
 
@@ -80,8 +89,12 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("nodewise")
+    if name in _ADVICE:
+        return getattr(import_module("nodewise.advice_api"), name)
     if name in _CLUSTERS:
         return getattr(import_module("nodewise.cluster_api"), name)
+    if name in _FORECAST:
+        return getattr(import_module("nodewise.forecast_api"), name)
     if name in _MODELS:
         return getattr(import_module("nodewise.models_api"), name)
     if name in __all__:

@@ -140,3 +140,16 @@ def test_nothing_is_predicted_if_one_group_carries_the_model() -> None:
 def test_of_a_constant_nothing_is_explained() -> None:
     y = np.full(5, 0.1) * 3
     assert explained_variance(y, y * (1 + 1e-16)) == 0.0
+
+
+def test_without_noise_to_judge_as_many_rows_as_columns_are_enough() -> None:
+    x, y = with_ones([1.0, 0.5]), np.array([100.0, 60.0])
+    assert relative_least_squares(x, y) is None
+    fitted = relative_least_squares(x, y, judges_noise=False)
+    assert fitted is not None
+    assert fitted.coefficients.tolist() == pytest.approx([20.0, 80.0])
+    assert np.isnan(fitted.standard_errors).all()
+
+
+def test_a_column_of_nothing_cannot_be_fitted() -> None:
+    assert relative_least_squares(with_ones([0.0, 0.0, 0.0]), np.array([1.0, 2.0, 3.0])) is None

@@ -209,6 +209,28 @@ def test_whether_an_application_failed(rest: list[Event], failure: str | None, r
     assert read([app_start(), *rest]).failure == failure
 
 
+def test_stages_know_their_parents_and_jobs_their_stages(read: Any) -> None:
+    submitted = stage_submitted(3)
+    submitted["Stage Info"]["Parent IDs"] = [1, 2]
+    listed = job_start(7, 0) | {"Stage IDs": [1, 2, 3]}
+    app = read([app_start(), listed, submitted, stage_submitted(4), job_end(7, 5), job_end(8, 6)])
+
+    assert [stage.parent_ids for stage in app.stages] == [(1, 2), ()]
+    assert [(job.job_id, job.stage_ids) for job in app.jobs] == [(7, (1, 2, 3)), (8, ())]
+
+
+def test_parents_that_are_no_list_of_numbers_are_not_read(read: Any) -> None:
+    wrong = [stage_submitted(1), stage_submitted(2)]
+    wrong[0]["Stage Info"]["Parent IDs"] = 3
+    wrong[1]["Stage Info"]["Parent IDs"] = ["3"]
+    app = read([app_start(), *wrong])
+
+    assert [line.reason for line in app.unreadable] == [
+        "'Parent IDs' is not a list",
+        "'Parent IDs' is not a whole number below 2**53",
+    ]
+
+
 def test_no_secret_is_kept(read: Any) -> None:
     secret = "password=hunter2hunter2"
     app = read(

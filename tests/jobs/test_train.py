@@ -133,7 +133,7 @@ def test_three_nodes_take_the_same_steps_as_one(engine: Engine, small_shards: Pa
     assert len(payload.epoch_log.read_text().splitlines()) == 2
 
 
-@pytest.mark.slow("spark", "ray")
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES, indirect=True)
 def test_a_rank_killed_in_training_restarts_it_and_the_model_is_the_same(
     engine: Engine, small_shards: Path, tmp_path: Path
@@ -162,6 +162,7 @@ def test_the_same_seed_trains_the_same_model(small_shards: Path, tmp_path: Path)
     assert models[0] != models[2]
 
 
+@pytest.mark.slow
 def test_batches_may_be_smaller_than_the_number_of_workers(train: Train, tmp_path: Path) -> None:
     shards = prepare_noise(tmp_path, images=20, test_fraction=0.2)
     alone = train_alone(shards, read_manifest(shards), TrainSpec(epochs=1, batch_size=2, precision="float32"), tmp_path)
@@ -432,6 +433,7 @@ def test_the_strategy_has_to_fit_the_cluster(train: Train, small_shards: Path) -
         train(small_shards, nodes=2, strategy="parameter-server")
 
 
+@pytest.mark.slow
 def test_half_the_bytes_are_sent_with_compression(train: Train, small_shards: Path) -> None:
     plain, short = (train(small_shards, epochs=1, nodes=2, compression=name) for name in ("none", "bf16"))
     for result in (plain, short):
@@ -446,7 +448,11 @@ def test_half_the_bytes_are_sent_with_compression(train: Train, small_shards: Pa
 # Muon lifts what is small in a gradient, rounding with it, so that it cannot be as near.
 @pytest.mark.parametrize(
     ("optimizer", "tolerance"),
-    [("adam", 1e-4), pytest.param("sgd", 1e-4, marks=pytest.mark.slow), ("muon", 2e-3)],
+    [
+        ("adam", 1e-4),
+        pytest.param("sgd", 1e-4, marks=pytest.mark.slow),
+        pytest.param("muon", 2e-3, marks=pytest.mark.slow),
+    ],
 )
 def test_the_loss_of_100_steps_is_that_of_one_node(
     train: Train, small_shards: Path, optimizer: str, tolerance: float

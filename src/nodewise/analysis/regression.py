@@ -2,7 +2,7 @@
 
 Both regressions take a design matrix ``x`` of shape (n, p), one column for each coefficient, and ``y`` of shape (n,).
 They answer None where the data cannot carry the model: columns that depend on each other, or no more rows than columns,
-which would leave nothing to judge the noise by.
+which would leave nothing to judge the noise by (:func:`relative_least_squares` can do without that).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def least_squares(x: Array, y: Array) -> Regression | None:
     return Regression(coefficients, _standard_errors(inverse, y - x @ coefficients, spare=len(x) - x.shape[1]))
 
 
-def relative_least_squares(x: Array, y: Array) -> Regression | None:
+def relative_least_squares(x: Array, y: Array, *, judges_noise: bool = True) -> Regression | None:
     """Least squares of relative deviations with coefficients b >= 0, for quantities that add up, such as times.
 
     Minimises sum(((y - x b) / m)**2), where m = x b are the predictions of the round before, until they stay the same;
@@ -67,22 +67,27 @@ def relative_least_squares(x: Array, y: Array) -> Regression | None:
     the weighted rows and the other coefficients, with n - p all the same.
 
     Args:
-        x: No value below 0, and in each column some above.
+        x: No value below 0; None is answered where a column has none above either.
         y: All above 0.
+        judges_noise: Whether there must be more rows than columns; else as many will do, and without more all standard
+            errors are NaN.
     """
-    if not _can_be_fitted(x):
+    if not _can_be_fitted(x, spare=1 if judges_noise else 0):
         return None
     predicted = y
     for _ in range(MOST_ROUNDS):
+        if predicted.min() <= 0:
+            # Of a row that is predicted to be nothing, no deviation is a share.
+            return None
         rows, targets = x / predicted[:, None], y / predicted
         free, coefficients = _non_negative(rows, targets)
         before, predicted = predicted, x @ coefficients
         if np.allclose(predicted, before, rtol=SETTLED, atol=0):
             break
     standard_errors = np.full(len(coefficients), np.nan)
-    standard_errors[free] = _standard_errors(
-        _inverse(rows[:, free]), targets - rows @ coefficients, spare=len(x) - x.shape[1]
-    )
+    spare = len(x) - x.shape[1]
+    if spare > 0:
+        standard_errors[free] = _standard_errors(_inverse(rows[:, free]), targets - rows @ coefficients, spare=spare)
     return Regression(coefficients, standard_errors)
 
 
@@ -111,12 +116,13 @@ def explained_variance(y: Array, predicted: Array) -> float:
     return 1 - float(np.sum((y - predicted) ** 2)) / total
 
 
-def _can_be_fitted(x: Array) -> bool:
+def _can_be_fitted(x: Array, *, spare: int = 1) -> bool:
     num_rows, num_columns = x.shape
-    if num_rows <= num_columns:
+    lengths = np.linalg.norm(x, axis=0)
+    if num_rows < num_columns + spare or not lengths.all():
         return False
     # Scaled, or a column of large numbers would make that of ones look like rounding.
-    return bool(np.linalg.matrix_rank(x / np.linalg.norm(x, axis=0)) == num_columns)
+    return bool(np.linalg.matrix_rank(x / lengths) == num_columns)
 
 
 def _inverse(x: Array) -> Array:

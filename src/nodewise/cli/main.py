@@ -19,6 +19,7 @@ import typer
 import typer.main
 
 from nodewise.cli import (
+    advise,
     clean,
     clusters,
     compare,
@@ -27,6 +28,7 @@ from nodewise.cli import (
     datasets,
     doctor,
     eventlog,
+    forecast,
     jobs,
     models,
     nodes,
@@ -44,6 +46,11 @@ __all__ = ["app", "main"]
 app = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
 app.command(epilog="Example: nodewise demo")(compare.demo)
 app.command(epilog="Example: nodewise compare examples/cifar10.yaml --repeat 3")(compare.compare)
+app.command(
+    epilog="Example: nodewise advise examples/cifar10.yaml --node-type Standard_DS3_v2 --node-type Standard_DS4_v2 "
+    "--nodes 1,2,4"
+)(advise.advise)
+app.command(epilog="Example: nodewise forecast flowers --nodes 1,2,4,8,16 --report forecast.html")(forecast.forecast)
 app.command(epilog="Example: nodewise prepare photos/ shards/ --size 192 --engine spark --nodes 5")(jobs.prepare)
 app.command(epilog="Example: nodewise train shards/ --epochs 10 --engine ray --nodes 5 -o model.safetensors")(
     jobs.train

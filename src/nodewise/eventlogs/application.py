@@ -120,6 +120,7 @@ class StageAttempt:
     Attributes:
         name: First line of Spark's name for it; empty where the log tells of its tasks before it tells its name.
         num_tasks: Tasks that it was cut into.
+        parent_ids: Ids of the stages whose output it reads.
         started_at, ended_at: None where the log does not tell.
         failure: Why it failed; None if it did not.
         records: Read from input or shuffle by the tasks that succeeded.
@@ -140,6 +141,7 @@ class StageAttempt:
     cpu_s: float
     median_task_s: float
     max_task_s: float
+    parent_ids: tuple[int, ...] = ()
 
     @property
     def label(self) -> str:
@@ -156,12 +158,18 @@ class StageAttempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A Spark job, one action of the program. ``failure`` is the first line of the reason; None if it did not fail."""
+    """A Spark job, one action of the program.
+
+    Attributes:
+        failure: First line of the reason; None if it did not fail.
+        stage_ids: Its stages, those included that Spark skipped since their output was there.
+    """
 
     job_id: int
     started_at: float | None
     ended_at: float | None
     failure: str | None
+    stage_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

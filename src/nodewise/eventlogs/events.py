@@ -18,6 +18,7 @@ __all__ = [
     "Event",
     "clean_text",
     "count",
+    "counts",
     "instant",
     "parse_event",
     "part",
@@ -146,6 +147,16 @@ def count(event: Event, key: str) -> int:
     if type(value) is not int or value > _MAX_NUMBER:
         raise ValueError(f"{key!r} is not a whole number below 2**53")
     return max(0, value)
+
+
+def counts(event: Event, key: str) -> tuple[int, ...]:
+    """A list of such whole numbers; empty if it is absent or null."""
+    values = event.get(key)
+    if values is None:
+        return ()
+    if not isinstance(values, list):
+        raise ValueError(f"{key!r} is not a list")
+    return tuple(count({key: value}, key) for value in values)
 
 
 def instant(event: Event, key: str) -> float | None:

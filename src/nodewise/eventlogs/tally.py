@@ -23,6 +23,7 @@ from nodewise.eventlogs.events import (
     Event,
     clean_text,
     count,
+    counts,
     instant,
     part,
     read_executor,
@@ -161,8 +162,9 @@ class Tally:
 
     def _job_start(self, event: Event) -> None:
         job_id, started_at = count(event, "Job ID"), instant(event, "Submission Time")
+        stage_ids = counts(event, "Stage IDs")
         _check_room(self._jobs, job_id)
-        self._jobs[job_id] = Job(job_id=job_id, started_at=started_at, ended_at=None, failure=None)
+        self._jobs[job_id] = Job(job_id=job_id, started_at=started_at, ended_at=None, failure=None, stage_ids=stage_ids)
         self._see(started_at)
 
     def _job_end(self, event: Event) -> None:
@@ -172,8 +174,8 @@ class Tally:
         if text(result, "Result") != "JobSucceeded":
             failure = clean_text(part(result, "Exception"), "Message") or "no reason given"
         _check_room(self._jobs, job_id)
-        started_at = self._jobs[job_id].started_at if job_id in self._jobs else None
-        self._jobs[job_id] = Job(job_id=job_id, started_at=started_at, ended_at=ended_at, failure=failure)
+        job = self._jobs.get(job_id) or Job(job_id=job_id, started_at=None, ended_at=None, failure=None)
+        self._jobs[job_id] = replace(job, ended_at=ended_at, failure=failure)
         self._see(ended_at)
 
     def _stage_changed(self, event: Event) -> None:
@@ -181,10 +183,10 @@ class Tally:
         key = count(info, "Stage ID"), count(info, "Stage Attempt ID")
         started_at, ended_at = instant(info, "Submission Time"), instant(info, "Completion Time")
         name, failure = clean_text(info, "Stage Name") or "", clean_text(info, "Failure Reason")
-        num_tasks = count(info, "Number of Tasks")
+        num_tasks, parent_ids = count(info, "Number of Tasks"), counts(info, "Parent IDs")
         # A name that comes after tasks would be another than theirs.
         stage = self._stages.get(key) or self._new_stage(key, name)
-        stage.num_tasks = num_tasks
+        stage.num_tasks, stage.parent_ids = num_tasks, parent_ids
         stage.started_at = started_at if started_at is not None else stage.started_at
         if event["Event"] == "SparkListenerStageCompleted":
             stage.ended_at, stage.failure = ended_at, failure
@@ -225,6 +227,7 @@ class _Stage:
     attempt: int
     name: str
     num_tasks: int = 0
+    parent_ids: tuple[int, ...] = ()
     started_at: float | None = None
     ended_at: float | None = None
     failure: str | None = None
@@ -285,4 +288,5 @@ class _Stage:
             cpu_s=self.cpu_s,
             median_task_s=self.median_task_s,
             max_task_s=self.max_task_s,
+            parent_ids=self.parent_ids,
         )

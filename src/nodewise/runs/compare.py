@@ -3,48 +3,29 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from nodewise.analysis.compare import compare_scenarios, summarise_scenario
-from nodewise.core.errors import MissingDependencyError, NodewiseError
+from nodewise.core.errors import NodewiseError
 from nodewise.core.files import write_atomic
 from nodewise.core.machine import machine_cores
 from nodewise.core.progress import Progress
-from nodewise.jobs.train import choose_strategy
-from nodewise.metering.cost import Price, price_cluster
-from nodewise.metering.pricing import Pricing
-from nodewise.preflight.check import require
-from nodewise.preflight.dependencies import missing_for_engine
-from nodewise.preflight.plan import Plan as PreflightPlan
 from nodewise.report.html import Evidence, write_html
 from nodewise.runs.compared import ComparedWork
-from nodewise.runs.compared_program import ComparedProgram
 from nodewise.runs.machine import provenance
-from nodewise.runs.session import open_session
-from nodewise.specs.cluster import ClusterSpec
+from nodewise.runs.scenarios import PlannedScenario, plan_scenarios, prepare_work, run_scenario
 from nodewise.specs.codec import to_json
 from nodewise.specs.results import ComparisonResult, ScenarioResult
 from nodewise.specs.run import RunRecord
-from nodewise.specs.scenario import CompareSpec, Scenario
+from nodewise.specs.scenario import CompareSpec
 from nodewise.workspace import Workspace
 
 __all__ = ["run_comparison"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """A scenario that can run here, its cluster and its price."""
-
-    scenario: Scenario
-    cluster: ClusterSpec
-    pricing: Pricing
-    price: Price | None
 
 
 def run_comparison(
@@ -70,11 +51,8 @@ def run_comparison(
         InputError: The comparison cannot be carried out; nothing was started.
         NodewiseError: Not one scenario could be run to its end.
     """
-    plans, left_out = _plan(spec, progress)
-    program = _program(spec, plans, base)
-    if preflight:
-        require([_check_of(plan, program, workspace) for plan in plans], progress)
-    work = program or _images(spec, plans, workspace, base, progress)
+    plans, left_out = plan_scenarios(spec, progress)
+    work = prepare_work(spec, plans, workspace, base, progress, preflight=preflight)
     started_at = datetime.now(UTC)
     experiment = f"{_slug(spec.name)}-{started_at:%Y%m%d-%H%M%S}"
     report_path = report_path or workspace.reports_dir / experiment / "report.html"
@@ -87,7 +65,7 @@ def run_comparison(
                 continue
             progress.scenario(name if spec.repeat == 1 else f"{name}, run {repetition} of {spec.repeat}")
             try:
-                run = _run_scenario(plan, work, workspace, experiment, progress)
+                run = run_scenario(plan, work, workspace, experiment, progress)
             except NodewiseError as error:
                 failures[name] = error
                 progress.note(f"{name} failed: {error.message}")
@@ -114,89 +92,7 @@ def run_comparison(
     return result
 
 
-def _check_of(plan: _Plan, program: ComparedProgram | None, workspace: Workspace) -> PreflightPlan:
-    return PreflightPlan(
-        name=plan.scenario.name,
-        cluster=plan.cluster,
-        workspace=workspace,
-        script=program.script_of(plan.scenario) if program is not None else None,
-        quota=plan.scenario.quota,
-        tags=plan.scenario.tags,
-        variables=os.environ,
-    )
-
-
-def _plan(spec: CompareSpec, progress: Progress) -> tuple[list[_Plan], dict[str, str]]:
-    """The scenarios that can run here, and why the others cannot."""
-    # Every node of the comparison gets the same share of this machine, or one node against five says nothing.
-    most_nodes = max(scenario.nodes for scenario in spec.scenarios)
-    slots = max(1, machine_cores() // most_nodes)
-    most_emulated = max((scenario.nodes for scenario in spec.scenarios if scenario.address is None), default=1)
-    cpus = machine_cores() / most_emulated if most_emulated > 1 else None
-    plans: list[_Plan] = []
-    left_out: dict[str, str] = {}
-    reason: MissingDependencyError | None = None
-    for scenario in spec.scenarios:
-        missing = missing_for_engine(scenario.engine)
-        if missing is not None:
-            reason = reason or missing
-            left_out[scenario.name] = f"{missing.message}; {missing.hint}"
-            progress.note(f"{scenario.name} is left out: {missing.message} ({missing.hint})")
-            continue
-        cluster = scenario.cluster(slots, cpus)
-        pricing = Pricing(platform=spec.databricks)
-        plans.append(_Plan(scenario, cluster, pricing, price_cluster(cluster, pricing)))
-    if not plans and reason is not None:
-        raise reason
-    return plans, left_out
-
-
-def _program(spec: CompareSpec, plans: Sequence[_Plan], base: Path) -> ComparedProgram | None:
-    """The program that every scenario runs, looked at before the first one does; None: they run the jobs on images."""
-    if spec.jobs.command is None:
-        return None
-    return ComparedProgram(spec.jobs.command, [plan.scenario for plan in plans], base)
-
-
-def _images(
-    spec: CompareSpec, plans: Sequence[_Plan], workspace: Workspace, base: Path, progress: Progress
-) -> ComparedWork:
-    """The jobs on images, looked at as well. What is missing of a named data set is fetched."""
-    # Here, since a program is compared without PyTorch.
-    from nodewise.runs.compared_images import ComparedImages
-
-    for plan in plans:
-        choose_strategy(spec.jobs.train, plan.cluster)
-    return ComparedImages(spec.dataset, spec.jobs, workspace, base, progress)
-
-
-def _run_scenario(
-    plan: _Plan, work: ComparedWork, workspace: Workspace, experiment: str, progress: Progress
-) -> RunRecord:
-    folder: Path | None = None
-    try:
-        with open_session(
-            workspace,
-            "compare",
-            plan.cluster,
-            progress,
-            modules=work.modules,
-            pricing=plan.pricing,
-            scenario=plan.scenario.name,
-            experiment=experiment,
-            tags=plan.scenario.tags,
-            connect=work.connect,
-        ) as session:
-            folder = session.folder
-            work.carry_out(session)
-        work.look_at(folder)
-        return session.run
-    finally:
-        if folder is not None:
-            work.clean(folder)
-
-
-def _summarise(plan: _Plan, runs: Sequence[RunRecord], workspace: Workspace) -> ScenarioResult:
+def _summarise(plan: PlannedScenario, runs: Sequence[RunRecord], workspace: Workspace) -> ScenarioResult:
     return summarise_scenario(
         plan.scenario,
         runs,
@@ -211,7 +107,7 @@ def _evidence(
     spec: CompareSpec,
     work: ComparedWork,
     started_at: datetime,
-    plans: Sequence[_Plan],
+    plans: Sequence[PlannedScenario],
     result: ComparisonResult,
 ) -> Evidence:
     facts = provenance()

@@ -1,0 +1,203 @@
+"""Advice on a job: candidates from a comparison file or the price table, runs by nodewise or told by a person."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from nodewise.advice.advisor import Advisor, Request
+from nodewise.advice.space import Observation, SearchSpace, search_space
+from nodewise.advice.words import named
+from nodewise.core.errors import InputError, NodewiseError
+from nodewise.core.machine import machine_cores
+from nodewise.core.progress import Progress
+from nodewise.core.units import format_duration
+from nodewise.metering.prices import find_node_type
+from nodewise.report.advice_page import write_advice_page
+from nodewise.runs.advise_state import SearchState, slug_of
+from nodewise.runs.machine import provenance
+from nodewise.runs.scenarios import PlannedScenario, plan_scenarios, prepare_work, run_scenario
+from nodewise.specs.advice import Advice, AdviceStep, Configuration, ConfigurationName
+from nodewise.specs.run import RunRecord
+from nodewise.specs.scenario import CompareSpec
+from nodewise.workspace import Workspace
+
+__all__ = ["SearchLimits", "Told", "run_advice", "with_candidates"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """A run that a person made, and how long it took; of one that failed, until then."""
+
+    configuration: ConfigurationName
+    seconds: float
+    is_ok: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchLimits:
+    """How far a search may go now.
+
+    Attributes:
+        is_run: Whether nodewise runs what is proposed; else it only says what to run.
+        max_search_usd: The most that all runs of the search may cost; one that may cost more than is left is not begun.
+        is_anew: Whether earlier runs of the search are left out.
+    """
+
+    is_run: bool = True
+    max_search_usd: float | None = None
+    is_anew: bool = False
+
+
+def with_candidates(spec: CompareSpec, node_types: Sequence[str], counts: Sequence[int]) -> CompareSpec:
+    """The comparison with other scenarios: so many nodes of each type, on the engine of its first scenario.
+
+    Where nodes are emulated each has a share of this machine in proportion to its type's vCPUs, such that the largest
+    cluster just fits.
+    """
+    first = spec.scenarios[0]
+    vcpus = {name: find_node_type(name).vcpus for name in node_types}
+    share = min(1.0, machine_cores() / (max(vcpus.values()) * max(counts)))
+    scenarios = []
+    for name in node_types:
+        cpus = vcpus[name] * share
+        for nodes in counts:
+            scenario = replace(first, name=f"{nodes} x {name}", nodes=nodes, node_type=name)
+            if scenario.address is None:
+                scenario = replace(scenario, cpus_per_node=cpus, cores_per_node=math.ceil(cpus))
+            scenarios.append(scenario)
+    return replace(spec, scenarios=tuple(scenarios), baseline=None)
+
+
+def run_advice(
+    spec: CompareSpec,
+    request: Request,
+    told: Sequence[Told],
+    limits: SearchLimits,
+    workspace: Workspace,
+    base: Path,
+    report_path: Path | None,
+    progress: Progress,
+) -> Advice:
+    """Search among the scenarios of a comparison for the one to run its jobs on, and write the report.
+
+    Every run is kept as soon as it has ended, so that a search that was broken off goes on from there.
+
+    Args:
+        base: Folder that relative paths of the comparison are taken from.
+        report_path: File for the HTML report; None: one in the workspace.
+
+    Raises:
+        InputError: The request cannot be carried out; nothing was started.
+    """
+    plans, _ = plan_scenarios(spec, progress)
+    experiment = f"advise-{slug_of(spec.name)}"
+    space = search_space([_configuration(plan) for plan in plans])
+    advisor = Advisor(spec.name, space, request)
+    search = _Search(space, advisor, SearchState(spec, workspace), is_anew=limits.is_anew)
+    for one in told:
+        search.add(one.configuration, one.seconds, is_ok=one.is_ok, source="told")
+    if limits.is_run and advisor.next_run(search.observed) is not None:
+        work = prepare_work(spec, plans, workspace, base, progress, preflight=True)
+        while (index := advisor.next_run(search.observed)) is not None:
+            if search.may_exceed(limits.max_search_usd):
+                progress.note("the next run may cost more than is left of the search's limit")
+                break
+            progress.scenario(f"run {len(search.observed) + 1}: {named(space.configurations[index])}")
+            name = space.configurations[index].name
+            try:
+                run = run_scenario(plans[index], work, workspace, experiment, progress)
+            except NodewiseError as error:
+                failed = _newest(workspace, experiment)
+                if failed is None or failed.cluster_s is None:
+                    raise
+                progress.note(f"{named(space.configurations[index])} failed: {error.message}")
+                search.add(name, failed.cluster_s, is_ok=False, source="run", run_id=failed.run_id)
+                continue
+            search.add(name, run.cluster_s or 0.0, is_ok=True, source="run", run_id=run.run_id)
+    path = report_path or workspace.reports_dir / experiment / "report.html"
+    advice = replace(search.advice(), report_path=str(path))
+    workspace.create()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_advice_page(path, advice, command=shlex.join(provenance()["command"]))
+    return advice
+
+
+class _Search:
+    """The runs of a search, as they are counted and as they are told."""
+
+    def __init__(self, space: SearchSpace, advisor: Advisor, state: SearchState, *, is_anew: bool) -> None:
+        self._space, self._advisor, self._state = space, advisor, state
+        self._indices = {one.name: index for index, one in enumerate(space.configurations)}
+        self.observed: list[Observation] = []
+        self._steps: list[AdviceStep] = []
+        for step in [] if is_anew else state.load():
+            # Earlier searches may have had other candidates.
+            if step.configuration in self._indices:
+                self._count(step)
+
+    def add(
+        self, name: ConfigurationName, seconds: float, *, is_ok: bool, source: str, run_id: str | None = None
+    ) -> None:
+        """Count a run and keep it.
+
+        Raises:
+            InputError: The configuration is not among the candidates, or the time is not above 0.
+        """
+        if name not in self._indices:
+            known = ", ".join(named(one) for one in self._space.configurations[:6])
+            raise InputError(
+                f"{name.nodes} x {name.instance_type} is not among the candidates",
+                hint=f"these are: {known}{' ...' if len(self._space) > 6 else ''}",
+            )
+        if not seconds > 0:
+            raise InputError(f"a run of {format_duration(seconds)} cannot be compared")
+        self._count(
+            AdviceStep(
+                configuration=name,
+                source=source,  # type: ignore[arg-type]
+                seconds=seconds,
+                is_ok=is_ok,
+                cost_usd=None,
+                best=None,
+                run_id=run_id,
+            )
+        )
+        self._state.save(self._steps)
+
+    def _count(self, step: AdviceStep) -> None:
+        observation = Observation(self._indices[step.configuration], step.seconds, step.is_ok)
+        self.observed.append(observation)
+        cost = None if self._space.usd_per_hour is None else self._space.cost_usd(observation)
+        self._steps.append(replace(step, cost_usd=cost, best=self._advisor.best_value(self.observed)))
+
+    def may_exceed(self, max_search_usd: float | None) -> bool:
+        """Whether the run that is proposed may cost more than is left."""
+        if max_search_usd is None:
+            return False
+        spent = math.fsum(step.cost_usd or 0.0 for step in self._steps)
+        proposal = self.advice().proposal
+        return spent + (proposal.cost_usd_high or 0.0 if proposal else 0.0) > max_search_usd
+
+    def advice(self) -> Advice:
+        return self._advisor.advise(self.observed, self._steps)
+
+
+def _configuration(plan: PlannedScenario) -> Configuration:
+    scenario = plan.scenario
+    node = find_node_type(scenario.node_type) if scenario.node_type else None
+    return Configuration(
+        instance_type=scenario.node_type or "node",
+        nodes=scenario.nodes,
+        usd_per_node_hour=None if plan.price is None else float(plan.price.usd_per_node_hour),
+        vcpus=node.vcpus if node else float(plan.cluster.cores_per_node),
+        memory_gib=node.memory_gib if node else None,
+    )
+
+
+def _newest(workspace: Workspace, experiment: str) -> RunRecord | None:
+    runs = [run for run in workspace.list_runs() if run.experiment == experiment]
+    return max(runs, key=lambda run: run.created_at, default=None)

@@ -1,0 +1,166 @@
+"""Searches by real runs, and by runs that people told of; they are kept and go on."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from nodewise.advice_api import advise
+from nodewise.core.errors import CorruptFileError, InputError
+from nodewise.runs.advise import with_candidates
+from nodewise.specs.job import CommandSpec
+from nodewise.specs.scenario import CompareSpec, JobsSpec, Scenario
+from nodewise.workspace import Workspace
+
+SCENARIOS = tuple(
+    Scenario(name=f"on {nodes}", engine="local", nodes=nodes, node_type="Standard_DS3_v2") for nodes in (1, 2)
+)
+TYPES = ("m5.large", "m5.xlarge", "c5.large", "c5.xlarge")
+
+
+@pytest.fixture
+def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CompareSpec:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "work.py").write_text("import os, time\ntime.sleep(1 / int(os.environ['NODEWISE_NODES']))\n")
+    command = CommandSpec(run=(sys.executable, "work.py"))
+    return CompareSpec(name="Nightly job", jobs=JobsSpec(command=command), scenarios=SCENARIOS)
+
+
+def test_all_of_two_candidates_are_run_and_kept(spec: CompareSpec) -> None:
+    advice = advise(spec, workspace="workspace")
+    assert [(step.configuration.nodes, step.source, step.is_ok) for step in advice.steps] in (
+        [(1, "run", True), (2, "run", True)],
+        [(2, "run", True), (1, "run", True)],
+    )
+    runs = {run.run_id: run for run in Workspace(Path("workspace")).list_runs()}
+    assert {step.run_id for step in advice.steps} == set(runs)
+    for step in advice.steps:
+        run = runs[step.run_id or ""]
+        assert (run.experiment, run.cluster.nodes) == ("advise-nightly-job", step.configuration.nodes)
+        assert step.seconds == run.cluster_s
+        assert step.cost_usd == pytest.approx(float(run.cost_usd or 0), abs=2e-6)
+    page = Path(advice.report_path).read_text()
+    assert "Nightly job" in page
+    assert advice.sentence in page.replace("&#39;", "'")
+    assert "<script" not in page
+    assert advice.choice is not None
+    assert (advice.is_settled, advice.reason) == (True, "every configuration was run")
+    # What was run is not run again.
+    again = advise(spec, workspace="workspace")
+    assert again.steps == advice.steps
+    assert len(Workspace(Path("workspace")).list_runs()) == 2
+
+
+def test_a_run_that_fails_teaches_and_the_search_goes_on(spec: CompareSpec) -> None:
+    Path("work.py").write_text("import os, sys\nsys.exit(int(os.environ['NODEWISE_NODES']) - 1)\n")
+    advice = advise(spec, workspace="workspace")
+    assert {(step.configuration.nodes, step.is_ok) for step in advice.steps} == {(1, True), (2, False)}
+    assert advice.choice is not None
+    assert advice.choice.configuration.nodes == 1
+    (failed,) = (one for one in advice.ranked if one.configuration.nodes == 2)
+    assert (failed.basis, failed.why) == ("predicted", "a run on it failed")
+
+
+def test_a_person_can_make_the_runs(spec: CompareSpec) -> None:
+    settings = {"node_types": TYPES, "nodes": (2, 4, 8), "run": False, "workspace": "workspace"}
+    first = advise(spec, **settings)
+    assert (first.steps, first.candidates) == ((), 12)
+    assert first.proposal is not None
+    told = [f"{first.proposal.configuration.nodes} x {first.proposal.configuration.instance_type} = 20m"]
+    for _ in range(6):
+        advice = advise(spec, told=told, **settings)
+        if advice.proposal is None:
+            break
+        next_one = advice.proposal.configuration
+        told = [f"{next_one.nodes} x {next_one.instance_type} = {4800 / next_one.nodes / (next_one.vcpus or 1):.0f}s"]
+    assert advice.is_settled
+    assert 3 <= len(advice.steps) <= 6
+    assert {step.source for step in advice.steps} == {"told"}
+    assert not Workspace(Path("workspace")).list_runs()
+    anew = advise(spec, anew=True, **settings)
+    assert anew.steps == ()
+
+
+def test_a_failed_run_can_be_told(spec: CompareSpec) -> None:
+    advice = advise(
+        spec, node_types=TYPES, nodes=[2, 4], run=False, told=["2 x m5.large failed after 3m"], workspace="workspace"
+    )
+    (step,) = advice.steps
+    assert (step.is_ok, step.seconds, step.configuration.nodes) == (False, 180.0, 2)
+    assert advice.choice is None
+
+
+def test_another_job_has_a_search_of_its_own(spec: CompareSpec) -> None:
+    settings = {"node_types": TYPES, "nodes": (2, 4), "run": False, "workspace": "workspace"}
+    assert len(advise(spec, told=["2 x m5.large = 100s"], **settings).steps) == 1
+    other = replace(spec, jobs=JobsSpec(command=CommandSpec(run=("python", "other.py"))))
+    assert advise(other, **settings).steps == ()
+    assert len(advise(spec, **settings).steps) == 1
+
+
+def test_the_search_stops_before_it_costs_too_much(spec: CompareSpec) -> None:
+    settings = {"node_types": TYPES, "nodes": (1, 2), "workspace": "workspace"}
+    # The first run has no forecast; the second may cost more than the millionth of a dollar that is left.
+    advice = advise(spec, max_search_usd=1e-6, **settings)
+    assert len(advice.steps) <= 1
+    assert advice.is_settled is False
+
+
+def test_candidates_of_emulated_nodes_have_shares_like_their_vcpus(spec: CompareSpec) -> None:
+    scenarios = with_candidates(spec, ["m5.large", "m5.xlarge"], [1, 2]).scenarios
+    assert [(one.name, one.nodes, one.node_type) for one in scenarios] == [
+        ("1 x m5.large", 1, "m5.large"),
+        ("2 x m5.large", 2, "m5.large"),
+        ("1 x m5.xlarge", 1, "m5.xlarge"),
+        ("2 x m5.xlarge", 2, "m5.xlarge"),
+    ]
+    small, large = scenarios[0].cpus_per_node, scenarios[2].cpus_per_node
+    assert small is not None
+    assert large == 2 * small
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ("m5.large 3m", "does not tell of a run"),
+        ("2 x m5.large = soon", "'soon' is no duration"),
+        ("2 x m5.huge = 3m", "2 x m5.huge is not among the candidates"),
+        ("2 x m5.large = 0s", "cannot be compared"),
+    ],
+)
+def test_what_is_told_wrongly_is_refused_and_nothing_is_kept(spec: CompareSpec, told: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        advise(spec, node_types=TYPES, nodes=[2], told=[told], run=False, workspace="workspace")
+    assert not Path("workspace").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"node_types": TYPES}, "given together"),
+        ({"node_types": TYPES, "nodes": [0]}, "0 is no number of nodes"),
+        ({"deadline": "soon"}, "'soon' is no duration"),
+        ({"deadline": "0s"}, "deadline is 0, and must be above 0"),
+        ({"budget_usd": 1}, "a budget goes with the goal time"),
+        ({"minimise": "time", "deadline": "5m"}, "a deadline goes with the goal cost"),
+        ({"max_runs": 0}, "max_runs is 0"),
+    ],
+)
+def test_a_wrong_request_is_refused(spec: CompareSpec, settings: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        advise(spec, run=False, workspace="workspace", **settings)  # type: ignore[arg-type]
+
+
+def test_a_damaged_file_is_named(spec: CompareSpec) -> None:
+    settings = {"node_types": TYPES, "nodes": (2, 4), "run": False, "workspace": "workspace"}
+    advise(spec, told=["2 x m5.large = 100s"], **settings)
+    (path,) = Path("workspace/advice").iterdir()
+    assert json.loads(path.read_text())["steps"][0]["seconds"] == 100
+    path.write_text("{")
+    with pytest.raises(CorruptFileError, match=r"\.json: no search can be read from it"):
+        advise(spec, **settings)
+    assert advise(spec, anew=True, **settings).steps == ()
