@@ -52,6 +52,12 @@ def test_the_page_says_what_the_forecast_says(tmp_path: Path) -> None:
     assert "its record" in text
 
 
+def test_a_notebook_shows_the_page(tmp_path: Path) -> None:
+    forecast = a_forecast(1, 2, 4)
+    write_forecast_page(tmp_path / "page.html", forecast)
+    assert forecast._repr_html_() == (tmp_path / "page.html").read_text()
+
+
 def test_the_page_loads_nothing_and_takes_no_name_for_markup(tmp_path: Path) -> None:
     source = page_of(tmp_path, a_forecast(1, 2, 4, 8))
     assert "<script" not in source

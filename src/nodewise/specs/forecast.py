@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
+
+from nodewise.core.shown import Shown
 
 __all__ = ["Basis", "ForecastPoint", "LawFit", "LawPart", "NextRun", "PhysicsLine", "ScalingForecast"]
 
@@ -100,7 +102,7 @@ class NextRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScalingForecast:
+class ScalingForecast(Shown):
     """Runs of one job on several numbers of nodes, the law behind them, and what it says of other numbers.
 
     Attributes:
@@ -119,6 +121,8 @@ class ScalingForecast:
         run_ids: The measured runs.
         report_path: The page that shows it; None: none was written.
     """
+
+    page: ClassVar[str] = "nodewise.report.forecast_page:forecast_page"
 
     job: str
     engine: str
