@@ -68,4 +68,4 @@ GENERAL = Knowledge(
     noise=0.1320,
 )
 """From public traces (``benchmarks/advise_fit.py``): what makes their run times most likely, then moved to where
-searches on parts of these traces end nearest to the optimum. ``docs/advise.md`` says how well that carries over."""
+searches on parts of these traces end nearest to the optimum."""
