@@ -28,6 +28,8 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/strategies.py
 	$(BIN)/python benchmarks/score.py
 	$(BIN)/python benchmarks/emulation.py
+	$(BIN)/python benchmarks/whatif.py
+	$(BIN)/python benchmarks/whatif.py --validate
 	$(BIN)/python benchmarks/meter_overhead.py
 	$(BIN)/python benchmarks/write_docs.py
 

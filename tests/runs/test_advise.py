@@ -102,6 +102,14 @@ def test_another_job_has_a_search_of_its_own(spec: CompareSpec) -> None:
     assert len(advise(spec, **settings).steps) == 1
 
 
+def test_what_was_found_of_other_candidates_is_not_lost(spec: CompareSpec) -> None:
+    settings = {"run": False, "workspace": "workspace"}
+    advise(spec, node_types=TYPES, nodes=[2], told=["2 x m5.large = 100s"], **settings)
+    narrow = advise(spec, node_types=TYPES[2:], nodes=[2], told=["2 x c5.large = 90s"], **settings)
+    assert [step.seconds for step in narrow.steps] == [90]
+    assert [step.seconds for step in advise(spec, node_types=TYPES, nodes=[2], **settings).steps] == [100, 90]
+
+
 def test_the_search_stops_before_it_costs_too_much(spec: CompareSpec) -> None:
     settings = {"node_types": TYPES, "nodes": (1, 2), "workspace": "workspace"}
     # The first run has no forecast; the second may cost more than the millionth of a dollar that is left.

@@ -74,8 +74,9 @@ class SparkEngine:
             ) from None
         self._folder = Path(tempfile.mkdtemp(prefix="nodewise-spark-"))
         environment = {"PYSPARK_PYTHON": sys.executable, "SPARK_HOME": str(Path(pyspark.__file__).parent)}
-        # What spark-submit gives its JVM, which runs before any setting of the application is read.
-        environment["SPARK_SUBMIT_OPTS"] = f"{DRIVER_JAVA} {os.environ.get('SPARK_SUBMIT_OPTS', '')}"
+        if self._cluster.emulated:
+            # What spark-submit gives its JVM, which runs before any setting of the application is read.
+            environment["SPARK_SUBMIT_OPTS"] = f"{DRIVER_JAVA} {os.environ.get('SPARK_SUBMIT_OPTS', '')}"
         master = self._cluster.address or f"local[{self._cluster.cores_per_node}]"
         if self._access is not None:
             environment |= self._access.environment

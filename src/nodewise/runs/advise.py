@@ -112,7 +112,8 @@ def run_advice(
                 run = run_scenario(plans[index], work, workspace, experiment, progress)
             except NodewiseError as error:
                 failed = _newest(workspace, experiment)
-                if failed is None or failed.cluster_s is None:
+                if failed is None or failed.cluster_s is None or search.has(failed.run_id):
+                    # It did not come so far as to be a run, so it tells nothing of the configuration.
                     raise
                 progress.note(f"{named(space.configurations[index])} failed: {error.message}")
                 search.add(name, failed.cluster_s, is_ok=False, source="run", run_id=failed.run_id)
@@ -134,8 +135,10 @@ class _Search:
         self._indices = {one.name: index for index, one in enumerate(space.configurations)}
         self.observed: list[Observation] = []
         self._steps: list[AdviceStep] = []
-        for step in [] if is_anew else state.load():
-            # Earlier searches may have had other candidates.
+        kept = [] if is_anew else state.load()
+        # Earlier searches may have had other candidates; what they found is not lost by this one.
+        self._others = [step for step in kept if step.configuration not in self._indices]
+        for step in kept:
             if step.configuration in self._indices:
                 self._count(step)
 
@@ -166,7 +169,11 @@ class _Search:
                 run_id=run_id,
             )
         )
-        self._state.save(self._steps)
+        self._state.save([*self._others, *self._steps])
+
+    def has(self, run_id: str) -> bool:
+        """Whether that run is counted already."""
+        return any(step.run_id == run_id for step in self._steps)
 
     def _count(self, step: AdviceStep) -> None:
         observation = Observation(self._indices[step.configuration], step.seconds, step.is_ok)
