@@ -14,8 +14,8 @@ __all__ = ["TreeParzen"]
 class TreeParzen:
     """Bergstra et al. 2011 ("Algorithms for hyper-parameter optimization"), by Optuna's ``TPESampler``.
 
-    Node type and number of nodes are its two parameters; pairs that are not in the space, or were run, are told to it
-    as infeasible and cost nothing.
+    Node type and number of nodes are its two parameters. Pairs that are not in the space, or were run, are not run: they
+    are told to it as twice as dear as the dearest so far, or it would propose the best one again and again.
 
     Raises:
         MissingDependencyError: Optuna is not installed.
@@ -27,7 +27,7 @@ class TreeParzen:
         except ImportError:
             raise MissingDependencyError("method 'tpe' needs the package optuna", hint="pip install optuna") from None
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._optuna, self._space = optuna, space
+        self._space = space
         self._max_runs = max_runs or DEFAULT_RUNS
         sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=3)
         self._study = optuna.create_study(sampler=sampler)

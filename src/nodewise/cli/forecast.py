@@ -31,7 +31,7 @@ def forecast(
     experiment: Annotated[
         str | None,
         typer.Argument(
-            metavar="[JOB]", help="A comparison, a job or one of its runs; by default the only job there is."
+            metavar="JOB", help="A comparison, a job or one of its runs; by default the only job there is."
         ),
     ] = None,
     nodes: Annotated[
