@@ -14,8 +14,8 @@ __all__ = ["TreeParzen"]
 class TreeParzen:
     """Bergstra et al. 2011 ("Algorithms for hyper-parameter optimization"), by Optuna's ``TPESampler``.
 
-    Node type and number of nodes are its two parameters. Pairs that are not in the space, or were run, are not run: they
-    are told to it as twice as dear as the dearest so far, or it would propose the best one again and again.
+    Node type and number of nodes are its two parameters. Pairs that are not in the space, or were run, are not run: it
+    is told that they cost twice the dearest so far, or it would propose the best one again and again.
 
     Raises:
         MissingDependencyError: Optuna is not installed.

@@ -30,9 +30,7 @@ WORST_SHOWN = 5
 def forecast(
     experiment: Annotated[
         str | None,
-        typer.Argument(
-            metavar="JOB", help="A comparison, a job or one of its runs; by default the only job there is."
-        ),
+        typer.Argument(metavar="JOB", help="A comparison, a job or one of its runs; by default the only job there is."),
     ] = None,
     nodes: Annotated[
         str | None,
