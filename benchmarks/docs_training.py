@@ -117,7 +117,12 @@ def score_section(results: Results) -> list[str]:
         "| Images | Side | Images/s | Share of the network alone | Batch | Start-up, s | Runs |",
         "|---|---|---|---|---|---|---|",
     ]
-    names = {"photos": f"photos, 192 x 192, {results['photos']:,}", "cifar": "CIFAR-10, 32 x 32"}
+    names = {
+        "photos": f"photos, 192 x 192, {results['photos']:,}",
+        "more photos": f"photos, 192 x 192, {results['more_photos']:,}",
+        "cifar": "CIFAR-10, 32 x 32",
+        "cifar raw": "CIFAR-10, plain pixels",
+    }
     for kind, images in names.items():
         own, alone = sides[f"score {kind}"], sides[f"network alone {kind}"]
         runs = str(own["records_per_s"]["n"])
@@ -127,9 +132,9 @@ def score_section(results: Results) -> list[str]:
         rows.append(f"| | network alone | {spread(alone['records_per_s'])} | 1 | | | {runs} |")
     return [
         "## Scoring",
-        "JPEGs in shards, from the page cache, to predictions in Parquet, with the network `cnn` on one node: the rate "
-        "of the whole stage, with loading the network and finding the size of the batches, without the start of the "
-        "workers. *Network alone* is the same network in as many processes, on input that is in memory already; shares "
+        "From shards in the page cache, JPEG but for the plain pixels, to predictions in Parquet, with the network "
+        "`cnn` on one node: the rate of the whole stage, with loading the network and finding the size of the batches, "
+        "without the start of the workers. *Network alone* is the same network in as many processes, on input that is in memory already; shares "
         f"are by round. Measured on {results['date']}. `benchmarks/score.py`.",
         "\n".join(rows),
     ]

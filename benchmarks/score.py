@@ -1,10 +1,11 @@
 """How fast does `nodewise score` go from shards to predictions, against the network alone with images in memory?
 
-Two kinds of shards, both JPEG, all in the page cache: photos of 192 x 192 and CIFAR-10 (32 x 32), each with the network
-``cnn``. One task slot per core, a thread per slot. The other side is the same network in as many processes of one
-thread, on input that is in memory already; see ``peers/forward.py``. A rate of nodewise is that of its stage: what
-comes after the start of the cluster, loading the network and finding its batch size included. Ratios are by round.
-Writes ``results/score.json``.
+Shards in the page cache: photos of 192 x 192 as JPEG, as many as the Flowers set has and four times as many, over
+which what is done once is spread; CIFAR-10 (32 x 32) as JPEG and as plain pixels, since to decode so small a JPEG takes
+an eighth of the network's time. Each with the network ``cnn``. One task slot per core, a thread per slot. The other
+side is the same network in as many processes of one thread, on input that is in memory already; see
+``peers/forward.py``. A rate of nodewise is that of its stage: what comes after the start of the cluster, loading the
+network and finding its batch size included. Ratios are by round. Writes ``results/score.json``.
 """
 
 from __future__ import annotations
@@ -18,32 +19,43 @@ from pathlib import Path
 
 from harness import FLOWERS, Side, chosen_sides, interleave, options, peer, photos, summarise, test_data, timed, write
 
-KINDS = ("photos", "cifar")
+CIFAR = "cifar10-jpg.tar.gz"
+MORE = 4
+"""Times the photos."""
 
 
 def main() -> None:
     chosen = options(__doc__ or "", rounds=5)
     with tempfile.TemporaryDirectory(prefix="nodewise-bench-") as name:
         folder = Path(name)
-        sides = {}
-        for kind, source in (
-            ("photos", photos(folder / "jpg", chosen.photos)),
-            ("cifar", test_data() / "cifar10-jpg.tar.gz"),
-        ):
-            shards = prepared(folder, kind, source, chosen.photos)
+        few, many = (photos(folder / f"jpg{times}", times * chosen.photos) for times in (1, MORE))
+        small = ["--sample", str(min(1.0, chosen.photos / FLOWERS))]
+        kinds = {
+            "photos": (few, ["--size", "192"]),
+            "more photos": (many, ["--size", "192"]),
+            "cifar": (test_data() / CIFAR, small),
+            "cifar raw": (test_data() / CIFAR, [*small, "--encoding", "raw"]),
+        }
+        sides: dict[str, Side] = {}
+        for kind, (source, settings) in kinds.items():
+            shards = prepared(folder, kind, source, settings)
             sides |= all_sides(folder, kind, shards, untrained(folder / f"{kind}.safetensors", shards))
         measured = interleave(chosen_sides(sides, chosen.only), chosen.rounds)
     ratios = {}
-    for kind in KINDS:
+    for kind in kinds:
         if {f"score {kind}", f"network alone {kind}"} <= measured.keys():
             own, alone = (measured[f"{side} {kind}"]["records_per_s"] for side in ("score", "network alone"))
             ratios[kind] = summarise([rate / limit for rate, limit in zip(own, alone, strict=True)])
-    write("score", {"photos": chosen.photos, "ratio": ratios}, measured, chosen.output)
+    write(
+        "score",
+        {"photos": chosen.photos, "more_photos": MORE * chosen.photos, "ratio": ratios},
+        measured,
+        chosen.output,
+    )
 
 
-def prepared(folder: Path, kind: str, source: Path, most: int) -> Path:
-    """Shards of the source; of CIFAR-10 the same share of its images as of the photos."""
-    settings = ["--size", "192"] if kind == "photos" else ["--sample", str(min(1.0, most / FLOWERS))]
+def prepared(folder: Path, kind: str, source: Path, settings: list[str]) -> Path:
+    """Shards of the source."""
     command = [sys.executable, "-m", "nodewise", "prepare", str(source), str(folder / kind), *settings]
     more = ["--shard-records", "1000", "--workspace", str(folder / "workspace")]
     subprocess.run([*command, *more], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -7,6 +7,7 @@ Printed, as JSON: images per second of all processes together, the median of thr
 
 import json
 import multiprocessing
+import multiprocessing.connection
 import os
 import sys
 import time
@@ -63,9 +64,14 @@ def main():
     ]
     for process in processes:
         process.start()
-    rates, sizes = zip(*(results.get(timeout=600) for _ in processes), strict=True)
-    for process in processes:
-        process.join()
+    # Watched, as one that fails would be waited for in vain by the other, which stands at the barrier.
+    while alive := [process for process in processes if process.is_alive()]:
+        multiprocessing.connection.wait([process.sentinel for process in alive], timeout=1)
+        if any(process.exitcode for process in processes):
+            for process in processes:
+                process.terminate()
+            sys.exit("a process failed; see above")
+    rates, sizes = zip(*(results.get() for _ in processes), strict=True)
     print(json.dumps({"records_per_s": median(map(sum, zip(*rates, strict=True))), "batch_size": median(sizes)}))
 
 

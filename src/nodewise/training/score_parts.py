@@ -11,9 +11,9 @@ from nodewise.specs.results import ShardInfo
 
 __all__ = ["ScorePart", "cut_parts"]
 
-TASKS_PER_SLOT = 4
+TASKS_PER_SLOT = 8
 """So that slots that are faster, or start earlier, do more, and all end together."""
-LEAST_RECORDS, MOST_RECORDS = 512, 16384
+LEAST_RECORDS, MOST_RECORDS = 128, 16384
 """Of a task: fewer are hardly worth handing out; more would lose too much work with a process, and take memory."""
 
 
