@@ -134,7 +134,7 @@ def score_section(results: Results) -> list[str]:
         "## Scoring",
         "From shards in the page cache, JPEG but for the plain pixels, to predictions in Parquet, with the network "
         "`cnn` on one node: the rate of the whole stage, with loading the network and finding the size of the batches, "
-        "without the start of the workers. *Network alone* is the same network in as many processes, on input that is in "
-        f"memory already; shares are by round. Measured on {results['date']}. `benchmarks/score.py`.",
+        "without the start of the workers. *Network alone* is the same network in as many processes, on input that is "
+        f"in memory already; shares are by round. Measured on {results['date']}. `benchmarks/score.py`.",
         "\n".join(rows),
     ]
