@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from os import PathLike
@@ -12,9 +13,11 @@ from nodewise.core.errors import InputError
 from nodewise.core.progress import SILENT, Progress
 from nodewise.core.units import parse_duration
 from nodewise.specs.advice import Advice, ConfigurationName, Goal, MethodName, ReplayResult, ScaleOutResult
+from nodewise.specs.advice_request import Candidates, SpotSpec, StreamSpec
 from nodewise.specs.scenario import CompareSpec
 
 if TYPE_CHECKING:
+    from nodewise.advice.request import Request
     from nodewise.runs.advise import Told
 
 __all__ = ["advise", "replay_advice", "replay_forecast"]
@@ -25,16 +28,18 @@ StrPath = str | PathLike[str]
 def advise(
     job: CompareSpec | StrPath,
     *,
+    candidates: Candidates | None = None,
     minimise: Goal = "cost",
     deadline: str | None = None,
     budget_usd: float | None = None,
-    node_types: Sequence[str] = (),
-    nodes: Sequence[int] = (),
+    spot: SpotSpec | None = None,
+    stream: StreamSpec | None = None,
     told: Sequence[str] = (),
     run: bool = True,
     max_runs: int | None = None,
     max_search_usd: float | None = None,
     anew: bool = False,
+    known_library: StrPath | None = None,
     report: StrPath | None = None,
     workspace: StrPath | None = None,
     progress: Progress = SILENT,
@@ -42,24 +47,28 @@ def advise(
     """Find the configuration on which a job costs least, or is fastest, with few runs.
 
     Args:
-        job: A comparison, or the YAML file that holds one; its scenarios are the candidates.
+        job: A comparison, or the YAML file that holds one.
+        candidates: What to choose from; None: all scenarios of the comparison.
         minimise: What is to be small.
         deadline: Longest time of a run, such as ``20m``; goes with ``cost``.
         budget_usd: Highest cost of a run; goes with ``time``.
-        node_types, nodes: Candidates in place of the scenarios: every count of every type; give both, or neither.
+        spot: What to assume of nodes at spot prices; None: nodes on demand.
+        stream: What to keep up with at the least price per hour; it has no goal, limit or spot prices beside it.
         told: Runs that a person made: ``4 x m5.xlarge = 12m30s``, or ``4 x m5.xlarge failed after 3m``.
         run: Whether to make the proposed runs here; else the advice says which one to make.
-        max_runs: The most runs of the search, earlier ones included; None: up to 6, as its rule has it.
+        max_runs: The most runs of the search, earlier ones included; None: as its rule has it.
         max_search_usd: The most that all runs of the search may cost.
         anew: Leave out the earlier runs of this search.
+        known_library: Run times that were measured elsewhere, as :func:`~nodewise.advice.traces.read_traces` takes
+            them; those of workloads of this job's name, on the same engine, are counted on.
         report: File for the HTML report; None: one in the workspace.
 
     Raises:
         InputError: The request cannot be carried out; nothing was started.
     """
-    from nodewise.advice.advisor import Request
+    from nodewise.advice.request import Request
     from nodewise.metering.prices import node_type_names
-    from nodewise.runs.advise import SearchLimits, run_advice, with_candidates
+    from nodewise.runs.advise import SearchLimits, run_advice
     from nodewise.specs.checks import check_compare
     from nodewise.specs.codec import load_compare
     from nodewise.workspace import Workspace, find_workspace
@@ -68,23 +77,23 @@ def advise(
     if not isinstance(spec, CompareSpec):
         base = Path(spec).absolute().parent
         spec = load_compare(Path(spec), node_type_names=node_type_names())
-    if bool(node_types) != bool(nodes):
-        raise InputError("node types and numbers of nodes are given together, or neither of them")
-    if node_types:
-        spec = with_candidates(spec, node_types, _counts(nodes))
     check_compare(spec, node_type_names=node_type_names())
     request = Request(
         goal=minimise,
         deadline_s=None if deadline is None else _seconds("deadline", deadline),
         budget_usd=budget_usd,
+        spot=spot,
+        stream=stream,
         max_runs=max_runs,
     )
-    _check(request.deadline_s, request.budget_usd, max_search_usd, max_runs, minimise)
+    _check(request, max_search_usd)
     return run_advice(
         spec,
+        candidates or Candidates(),
         request,
         [_told(one) for one in told],
         SearchLimits(is_run=run, max_search_usd=max_search_usd, is_anew=anew),
+        Path(known_library) if known_library else None,
         Workspace(find_workspace(str(workspace) if workspace else None)),
         base,
         Path(report).absolute() if report else None,
@@ -98,6 +107,7 @@ def replay_advice(
     method: MethodName = "nodewise",
     seeds: int = 1,
     max_runs: int | None = None,
+    known_library: StrPath | None = None,
     progress: Progress = SILENT,
 ) -> ReplayResult:
     """Search for the cheapest configuration of every workload in a file of run times, where a run is a look-up.
@@ -107,9 +117,11 @@ def replay_advice(
         method: ``nodewise``, or one to compare it with.
         seeds: Searches of each workload.
         max_runs: The most runs of a search; None: as the method has it.
+        known_library: Another such file, of jobs that were run before: those of the same application on other data
+            help, with the method ``nodewise`` alone.
 
     Raises:
-        InputError: The file cannot be read, or a number is below 1.
+        InputError: A file cannot be read, a number is below 1, or a library is given to another method.
         MissingDependencyError: The method needs a package that is not installed.
     """
     from nodewise.advice.methods import method_named
@@ -119,8 +131,17 @@ def replay_advice(
     for name, value in (("seeds", seeds), ("max_runs", max_runs)):
         if value is not None and value < 1:
             raise InputError(f"{name} is {value}, and must be at least 1")
-    factory = method_named(method)
-    return replay(read_traces(Path(traces)), method, factory, num_seeds=seeds, max_runs=max_runs, progress=progress)
+    if known_library is not None and method != "nodewise":
+        raise InputError(f"the method {method} learns nothing from a library", hint="leave --known-library out")
+    return replay(
+        read_traces(Path(traces)),
+        method,
+        method_named(method),
+        num_seeds=seeds,
+        max_runs=max_runs,
+        library=None if known_library is None else read_traces(Path(known_library)),
+        progress=progress,
+    )
 
 
 def replay_forecast(traces: StrPath, *, train_smallest: int = 3, progress: Progress = SILENT) -> ScaleOutResult:
@@ -141,23 +162,32 @@ def replay_forecast(traces: StrPath, *, train_smallest: int = 3, progress: Progr
     return predict_scale_out(read_traces(Path(traces)), train_smallest, progress)
 
 
-def _check(
-    deadline_s: float | None, budget_usd: float | None, max_search_usd: float | None, max_runs: int | None, goal: Goal
-) -> None:
-    positive = {"deadline": deadline_s, "budget": budget_usd, "max_search_usd": max_search_usd, "max_runs": max_runs}
+def _check(request: Request, max_search_usd: float | None) -> None:
+    spot, stream = request.spot, request.stream
+    positive: dict[str, float | None] = {
+        "deadline": request.deadline_s,
+        "budget": request.budget_usd,
+        "max_search_usd": max_search_usd,
+        "max_runs": request.max_runs,
+    }
+    if spot is not None:
+        positive |= {"interruptions_per_hour": spot.interruptions_per_hour, "checkpoint_s": spot.checkpoint_s}
+    if stream is not None:
+        positive |= {"rate_per_s": stream.rate_per_s, "p95_s": stream.p95_s, "records_per_run": stream.records_per_run}
     for name, value in positive.items():
-        if value is not None and not value > 0:
-            raise InputError(f"{name} is {value:g}, and must be above 0")
-    if goal == "cost" and budget_usd is not None:
+        if value is not None and not 0 < value < math.inf:
+            raise InputError(f"{name} is {value:g}, and must be a number above 0")
+    if spot is not None and not 0 <= spot.restart_s < math.inf:
+        raise InputError(f"restart_s is {spot.restart_s:g}, and must be a number of at least 0")
+    if request.goal == "cost" and request.budget_usd is not None:
         raise InputError("a budget goes with the goal time", hint="the least cost needs no budget: give a deadline")
-    if goal == "time" and deadline_s is not None:
+    if request.goal == "time" and request.deadline_s is not None:
         raise InputError("a deadline goes with the goal cost", hint="the least time needs no deadline: give a budget")
-
-
-def _counts(nodes: Sequence[int]) -> list[int]:
-    if min(nodes) < 1:
-        raise InputError(f"{min(nodes)} is no number of nodes")
-    return sorted(set(nodes))
+    if stream is not None and (request.goal != "cost" or request.deadline_s is not None or spot is not None):
+        raise InputError(
+            "a stream goes with no goal, deadline or spot prices: its limit is what 95 % of the records may take",
+            hint="what a stream does while a node is gone is not modelled; leave these out",
+        )
 
 
 def _seconds(name: str, text: str) -> float:

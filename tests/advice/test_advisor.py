@@ -9,9 +9,11 @@ import pytest
 from tests.advice.made import configurations, needs_memory, scaling
 
 from nodewise.advice.advisor import Advisor, Request
+from nodewise.advice.search import MOST_RUNS
 from nodewise.advice.space import Observation, search_space
 from nodewise.core.errors import InputError
 from nodewise.specs.advice import Advice, AdviceStep, Configuration
+from nodewise.specs.advice_request import SpotSpec, StreamSpec
 
 SPACE = search_space(configurations())
 
@@ -119,6 +121,18 @@ def test_a_limit_that_nothing_keeps_leaves_no_choice() -> None:
     assert "No run ended well within 5.0 s yet" in advice.sentence
 
 
+def test_a_search_goes_on_as_long_as_a_run_may_keep_to_the_limit() -> None:
+    # Times are such that nothing foretells them: all but one of the 20 are twice the deadline.
+    for good in range(len(SPACE)):
+        request = Request(deadline_s=300)
+        advice, observed = search(lambda one, good=good: 200.0 if one is SPACE.configurations[good] else 600.0, request)
+        if advice.choice is None:
+            assert len(observed) >= MOST_RUNS
+            assert advice.reason == "no run kept to the limit, and no other one is likely enough to"
+        else:
+            assert observed[-1].index == good or len(observed) <= MOST_RUNS
+
+
 def test_a_price_is_needed_for_costs_only() -> None:
     unpriced = search_space([replace(one, usd_per_node_hour=None) for one in configurations()])
     with pytest.raises(InputError, match=r"no price is known of a1.large"):
@@ -137,9 +151,98 @@ def test_a_run_that_takes_much_longer_than_before_is_told() -> None:
     assert "--anew" in note
 
 
-def test_what_would_change_the_answer_is_told() -> None:
+def test_what_would_change_the_least_cost_is_told() -> None:
     advice, _ = search(scaling)
     assert advice.choice is not None
-    text = " ".join(advice.changes)
-    assert "cheaper" in text or "less" in text
-    assert "With a deadline below" in text
+    price, tighter, data = advice.changes
+    assert "cheaper" in price or "less" in price
+    assert tighter.startswith("With a deadline below ")
+    memory_gib = advice.choice.configuration.nodes * (advice.choice.configuration.memory_gib or 0)
+    assert data.startswith("With more data the choice stays")
+    assert f"({memory_gib:g} GiB in all)" in data
+
+
+def test_what_would_change_an_answer_with_a_limit_is_told() -> None:
+    advice, _ = search(scaling, Request(deadline_s=100))
+    assert advice.choice is not None
+    factor = f"more than {100 / advice.choice.seconds:.2g} times the data if times grow with it"
+    assert any(factor in text for text in advice.changes)
+    thrifty, _ = search(scaling, Request(goal="time", budget_usd=0.05))
+    assert thrifty.choice is not None
+    price, tighter = thrifty.changes
+    beyond = min(one.cost_usd or 0 for one in thrifty.ranked if one.is_on_front and (one.cost_usd or 0) > 0.05)
+    assert f"{(1 - 0.05 / beyond) * 100:.0f} % cheaper" in price
+    assert "would be within the budget" in price
+    assert tighter.startswith("With a budget below $0.0")
+
+
+def test_interruptions_are_in_time_cost_and_words() -> None:
+    spot = SpotSpec(interruptions_per_hour=0.2, checkpoint_s=300)
+    space = search_space(
+        [
+            replace(one, usd_per_node_hour=price / 4, usd_per_node_hour_on_demand=price)
+            for one in configurations()
+            if (price := one.usd_per_node_hour)
+        ]
+    )
+    observed = [Observation(0, 630.0), Observation(2, 180.0), Observation(7, 105.0)]
+    advice = Advisor("made", space, Request(spot=spot)).advise(observed, [step_of(one) for one in observed])
+    prices = {one.name: one.usd_per_hour or 0 for one in space.configurations}
+    for one in advice.ranked:
+        assert one.expected_s is not None
+        assert one.expected_s > one.seconds
+        assert one.cost_usd == pytest.approx(one.expected_s * prices[one.configuration.name] / 3600)
+    assert advice.spot == spot
+    assert "with interruptions, else " in advice.sentence
+    assert advice.changes[-1].startswith("On demand it would cost $0.0")
+    assert "(0.2 is assumed)" in advice.changes[-1]
+    (note,) = advice.notes
+    assert note.startswith("Assumed, not measured: a node is interrupted 0.2 times an hour on average")
+    assert "by up to 5m 00s of its work, and goes on after 2m 00s" in note
+
+
+def test_a_stream_gets_the_cheapest_cluster_that_keeps_up() -> None:
+    # 100,000 records in 30 s and 40 minutes of one core: at 400/s a run must end within 250 s, which takes 11 cores.
+    # 16 cores are the least there are: $0.80 an hour of a1, $1.12 of m1, which few runs may take for it.
+    stream = StreamSpec(rate_per_s=400, p95_s=5, records_per_run=100_000)
+    advice, observed = search(scaling, Request(stream=stream))
+    assert advice.choice is not None
+    assert advice.choice.configuration.usd_per_hour == pytest.approx(0.8, rel=0.41)
+    assert advice.choice.stream is not None
+    assert advice.choice.stream.records_per_s == pytest.approx(100_000 / 180)
+    assert advice.choice.stream.head_room == pytest.approx(1 - 400 / (100_000 / 180))
+    assert "28 % head room at 400/s" in advice.sentence
+    assert "It keeps up with a probability of" in advice.sentence
+    assert [step.best for step in advice.steps] == [None] * len(observed)
+    assert advice.notes[0].startswith("A run is taken for 100,000 records")
+    usd_per_hour = [one.configuration.usd_per_hour or 0 for one in advice.ranked if (one.chance_within or 0) >= 0.5]
+    assert usd_per_hour == sorted(usd_per_hour)
+    assert any(text.startswith("Above 5") and "/s, " in text for text in advice.changes)
+
+
+def test_the_first_run_for_a_stream_is_where_one_costs_least() -> None:
+    stream = StreamSpec(rate_per_s=400, p95_s=5, records_per_run=100_000)
+    streaming, cheapest = Advisor("made", SPACE, Request(stream=stream)), Advisor("made", SPACE, Request())
+    assert streaming.next_run([]) == cheapest.next_run([])
+    failed = [Observation(3, 60.0, is_ok=False)]
+    assert streaming.next_run(failed) == cheapest.next_run(failed)
+    proposal = streaming.advise([], []).proposal
+    assert proposal is not None
+    assert "any run tells how large a cluster" in proposal.why
+
+
+def test_a_stream_that_nothing_keeps_up_with_leaves_no_choice_and_says_so() -> None:
+    stream = StreamSpec(rate_per_s=1e6, p95_s=5, records_per_run=100_000)
+    advice, _ = search(scaling, Request(stream=stream, max_runs=3), most=4)
+    assert advice.choice is None
+    assert "No run was fast enough for 1,000,000/s" in advice.sentence
+    assert advice.changes == ()
+    assert advice.notes[-1].startswith("No candidate is likely to keep up")
+
+
+def test_a_stream_needs_prices_and_the_records_of_a_run() -> None:
+    with pytest.raises(InputError, match="how many records a run"):
+        Advisor("made", SPACE, Request(stream=StreamSpec(rate_per_s=1, p95_s=1)))
+    unpriced = search_space([replace(one, usd_per_node_hour=None) for one in configurations()])
+    with pytest.raises(InputError, match="no price is known"):
+        Advisor("made", unpriced, Request(stream=StreamSpec(rate_per_s=1, p95_s=1, records_per_run=10)))

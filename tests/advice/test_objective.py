@@ -7,8 +7,10 @@ import pytest
 from tests.advice.made import configurations
 
 from nodewise.advice.belief import Posterior
-from nodewise.advice.objective import least_cost, least_time
+from nodewise.advice.interruptions import Interruptions
+from nodewise.advice.objective import least_cost, least_rate, least_time
 from nodewise.advice.space import Observation, search_space
+from nodewise.specs.advice_request import SpotSpec
 
 SPACE = search_space(configurations(["a1.large"], [2, 4]))
 
@@ -54,3 +56,40 @@ def test_dearer_is_never_more_promising() -> None:
     assert cheap > dear
     savings = least_cost(SPACE).expected_saving(believed, 0.01)
     assert savings[0] > savings[1]
+
+
+def test_with_interruptions_values_and_limits_are_those_expected() -> None:
+    # Two nodes at half an interruption an hour each, and no time to restart: an hour takes e - 1 hours.
+    spot = Interruptions(SpotSpec(interruptions_per_hour=0.5, restart_s=0), SPACE.nodes)
+    hour = Observation(0, 3600)
+    assert least_cost(SPACE, interruptions=spot).value(hour) == pytest.approx(0.2 * (np.e - 1))
+    assert least_time(SPACE, interruptions=spot).value(hour) == pytest.approx(3600 * (np.e - 1))
+    assert least_cost(SPACE, 6190, spot).is_within(hour)
+    assert not least_cost(SPACE, 6180, spot).is_within(hour)
+    assert least_time(SPACE, 0.344, spot).is_within(hour)
+    assert not least_time(SPACE, 0.343, spot).is_within(hour)
+
+
+def test_a_price_per_hour_depends_on_the_time_by_its_limit_only() -> None:
+    objective, believed = least_rate(SPACE, np.array([300.0, 100.0])), posterior([100.0, 100.0], 0.5)
+    assert objective.value(Observation(0, 10)) == objective.value(Observation(0, 299)) == pytest.approx(0.2)
+    assert not objective.is_within(Observation(0, 301))
+    chance = objective.chance_within(believed)
+    # Of $0.50 an hour the first saves 60 %, the second 20 %, if they are within their limits; of $0.20 neither saves.
+    assert objective.expected_saving(believed, 0.5) == pytest.approx(chance * [0.6, 0.2], abs=1e-6)
+    assert objective.expected_saving(believed, 0.2) == pytest.approx([0, 0], abs=1e-6)
+
+
+def test_the_expected_saving_with_interruptions_is_near_the_mean_over_what_may_happen() -> None:
+    spot = Interruptions(SpotSpec(interruptions_per_hour=0.5, restart_s=60), SPACE.nodes)
+    objective, believed, draw = (
+        least_cost(SPACE, 4000, spot),
+        posterior([1800.0, 1200.0], 0.3),
+        np.random.default_rng(1),
+    )
+    models = draw.choice(2, 200_000, p=believed.weights)
+    log_s = draw.normal(believed.means[models], 0.3)
+    cost = np.exp(objective.log_value(log_s))
+    best = 0.2
+    saved = np.maximum(0, 1 - cost / best) * (log_s <= objective.most_log_s)
+    assert objective.expected_saving(believed, best) == pytest.approx(saved.mean(axis=0), abs=0.01)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,22 @@ def test_the_three_smallest_counts_predict_the_others(traces: Path) -> None:
         assert row.error < 0.2
     # Runs on two nodes failed, so one count is left to predict.
     assert {row.nodes for row in result.rows if row.workload != "made"} == {16}
+
+
+def test_a_library_of_the_same_application_is_learnt_from(tmp_path: Path) -> None:
+    # What was searched itself is no part of the library, or nothing would be left to find out.
+    one, other = (replace(workload(needs_memory, name="sort"), dataset=name) for name in ("small", "large"))
+    traces = write_csv(tmp_path / "t.csv", [one])
+    without = replay_advice(traces)
+    assert replay_advice(traces, known_library=traces) == without
+    assert (
+        replay_advice(traces, known_library=write_csv(tmp_path / "x.csv", [workload(scaling, name="grep")])) == without
+    )
+    (found,) = replay_advice(traces, known_library=write_csv(tmp_path / "l.csv", [one, other])).workloads
+    assert found.runs_used <= without.workloads[0].runs_used
+    assert found.cost_over_optimum == pytest.approx(1)
+
+
+def test_a_library_is_of_no_use_to_other_methods(traces: Path) -> None:
+    with pytest.raises(InputError, match="the method random learns nothing from a library"):
+        replay_advice(traces, method="random", known_library=traces)

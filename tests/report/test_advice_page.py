@@ -12,17 +12,26 @@ from tests.advice.made import configurations, scaling
 
 from nodewise.advice.advisor import Advisor, Request
 from nodewise.advice.space import Observation, search_space
-from nodewise.report.advice_charts import front_chart, scaling_chart, search_chart
+from nodewise.report.advice_charts import scaling_chart, search_chart
+from nodewise.report.advice_columns import name_of
+from nodewise.report.advice_front import front_chart
 from nodewise.report.advice_page import write_advice_page
 from nodewise.report.advice_terminal import render_advice
 from nodewise.specs.advice import Advice, AdviceStep, Configuration
+from nodewise.specs.advice_request import SpotSpec, StreamSpec
 
 Edit = Callable[[Configuration], Configuration]
 
 
-def an_advice(runs: int, edit: Edit = lambda one: one, job: str = "nightly") -> Advice:
+STREAM = Request(stream=StreamSpec(rate_per_s=400, p95_s=5, records_per_run=100_000))
+SPOT = Request(spot=SpotSpec(interruptions_per_hour=0.2), deadline_s=400)
+
+
+def an_advice(runs: int, edit: Edit = lambda one: one, job: str = "nightly", request: Request | None = None) -> Advice:
     space = search_space([edit(one) for one in configurations()])
-    advisor = Advisor(job, space, Request(deadline_s=400) if space.usd_per_hour is not None else Request(goal="time"))
+    if request is None:
+        request = Request(deadline_s=400) if space.usd_per_hour is not None else Request(goal="time")
+    advisor = Advisor(job, space, request)
     observed: list[Observation] = []
     steps: list[AdviceStep] = []
     for _ in range(runs):
@@ -88,11 +97,58 @@ def test_without_prices_there_is_no_cost_to_draw() -> None:
     assert len(chart.rows) == 3
 
 
-@pytest.mark.parametrize("width", [80, 120])
-def test_the_terminal_keeps_to_its_width_and_says_what_was_measured(width: int) -> None:
+def test_the_front_is_drawn_with_intervals_whatever_is_to_be_small() -> None:
+    for request, title in ((Request(), "Cost"), (Request(goal="time"), "Cost"), (STREAM, "Throughput")):
+        chart = front_chart(an_advice(3, request=request))
+        assert chart is not None
+        assert chart.title.startswith(f"{title} against ")
+        assert "predicted; interval where on the front" in chart.svg
+        assert len(chart.rows) == 20
+
+
+def test_a_stream_is_shown_with_throughput_head_room_and_price(tmp_path: Path) -> None:
+    advice = an_advice(4, request=STREAM)
+    write_advice_page(tmp_path / "page.html", advice)
+    page = (tmp_path / "page.html").read_text()
+    assert "least price per hour for 400/s, 95 % within 5.0 s" in page
+    assert "best price, USD per hour" in page
+    text = terminal(advice, 120)
+    for heading in ("$/h", "Handles", "Head room", "Keeps up"):
+        assert f'<th scope="col">{heading}</th>' in page
+        assert heading.upper() in text
+    # 100,000 records in 180 s on 16 cores: 556 a second, of which 400 leave 28 %.
+    assert advice.choice is not None
+    (row,) = (line for line in text.splitlines() if name_of(advice.choice) in line and "measured: " in line)
+    assert "556/s       28 %" in row
+    assert "BEST $/H" in text
+
+
+def test_interruptions_and_what_was_left_out_are_shown(tmp_path: Path) -> None:
+    advice = replace(an_advice(3, request=SPOT), left_out={"above $2 an hour": 7})
+    write_advice_page(tmp_path / "page.html", advice)
+    page, text = (tmp_path / "page.html").read_text(), terminal(advice, 100)
+    assert "least cost within 6m 40s at spot prices" in page
+    assert '<th scope="col">Expected</th>' in page
+    assert "EXPECTED" in text
+    for place in (page, text):
+        assert "20 candidates; left out: 7 above $2 an hour" in place
+
+
+def test_the_choice_is_in_the_table_wherever_it_stands() -> None:
     advice = an_advice(3)
+    last = advice.ranked[-1]
+    table = terminal(replace(advice, choice=last), 120)
+    assert f"20  {last.configuration.nodes} x {last.configuration.instance_type}" in table
+    assert "and 9 more" in table
+
+
+@pytest.mark.parametrize("request_", [None, STREAM, SPOT], ids=["cost", "stream", "spot"])
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_terminal_keeps_to_its_width_and_says_what_was_measured(width: int, request_: Request | None) -> None:
+    advice = an_advice(4, request=request_)
     text = terminal(advice, width)
     assert max(map(len, text.splitlines())) <= width
-    assert "measured: 1 run" in " ".join(text.split())
-    assert "predicted:" in text
-    assert "10 more" in text
+    for basis, why in (("measured", "1 run"), ("predicted", "")):
+        assert basis in text
+        assert (f"{basis}: {why}" in text) is (width == 120)
+    assert f"{20 - 10 - (advice.choice in advice.ranked[10:])} more" in text

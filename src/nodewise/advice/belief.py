@@ -5,31 +5,29 @@ linear effects of what is known to matter (:mod:`~nodewise.advice.knowledge`) wi
 families and types of nodes have of their own, plus a smooth rest (Rasmussen and Williams, "Gaussian Processes for
 Machine Learning", chapters 2 and 2.7 on explicit basis functions). A job whose working set does not fit into the
 cluster's memory is much slower, at a size that nobody knows before: so there is one process for each of several sizes,
-weighed by how likely each makes the runs that were observed (Bayesian model averaging, Hoeting et al. 1999).
+weighed by how likely each makes the runs that were observed (Bayesian model averaging, Hoeting et al. 1999). A job of
+the same application on other data, where there is one, is one more such hypothesis: that this job is like that one.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nodewise.advice.knowledge import GENERAL, Knowledge
 from nodewise.advice.space import Array, Observation, SearchSpace, family_of
+from nodewise.core.normal import normal_cdf, normal_pdf
 
 __all__ = ["Belief", "Posterior"]
 
-_ANY_LEVEL = 20.0
-"""Deviation of the level of a job's times, as a logarithm: nothing is known of it before a run."""
-_LEVEL = 6.0
 _MOST_NEEDS = 12
 """Memory sizes that a job may need, spread evenly over those of the space."""
-_FAILED_TIMES = 2.0
-_FAILED_DEVIATION = 0.5
-"""A run that failed counts as one of twice the time that it took until then, give or take."""
+_LEAST_CHANCE = 1e-6
+"""Of a run that took as long as it did until it failed; the tails of distributions beyond are not computed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,42 +49,127 @@ class Belief:
 
     Args:
         knowledge: Of jobs in general.
+        similar: Runs of jobs that are thought to be like this one, on the same space; those of each job.
     """
 
-    def __init__(self, space: SearchSpace, knowledge: Knowledge = GENERAL) -> None:
-        self._noise = knowledge.noise**2
+    def __init__(
+        self, space: SearchSpace, knowledge: Knowledge = GENERAL, similar: Sequence[Sequence[Observation]] = ()
+    ) -> None:
+        self._knowledge, self._noise = knowledge, knowledge.noise**2
         features = _Features(space)
-        common = _ANY_LEVEL**2 + features.common_covariance(knowledge)
-        self._models = []
+        level = knowledge.level
+        common = level.deviation**2 + features.common_covariance(knowledge)
+        general = []
         for need, probability in features.needs(knowledge):
             effects, means, deviations = features.effects(knowledge, need)
             scaled = effects * deviations
-            self._models.append((math.log(probability), _LEVEL + effects @ means, common + scaled @ scaled.T))
+            general.append(
+                _Model(
+                    math.log(probability),
+                    level.mean + effects @ means,
+                    common + scaled @ scaled.T,
+                    is_short=features.is_short(need),
+                )
+            )
+        self._models = general
+        if similar:
+            alike = [self._like(runs) for runs in similar]
+            chance = knowledge.is_like_similar
+            self._models = [*_weighted(general, 1 - chance), *_weighted(alike, chance / len(alike))]
 
     def after(self, observed: Sequence[Observation]) -> Posterior:
         """What is believed once these runs are known."""
-        seen = [one.index for one in observed]
-        times = np.log([one.runtime_s * (1.0 if one.is_ok else _FAILED_TIMES) for one in observed])
-        noise = self._noise + np.array([0.0 if one.is_ok else _FAILED_DEVIATION**2 for one in observed])
-        weights, means, deviations = [], [], []
-        for log_prior, mean, covariance in self._models:
-            if not seen:
-                found = log_prior, mean, np.diag(covariance)
-            else:
-                found = _condition(log_prior, mean, covariance, seen, times, noise)
-            weights.append(found[0])
-            means.append(found[1])
-            deviations.append(np.sqrt(np.maximum(found[2], 0.0) + self._noise))
-        scaled = np.exp(np.array(weights) - max(weights))
-        return Posterior(scaled / scaled.sum(), np.array(means), np.array(deviations))
+        models = [self._given(model, observed) for model in self._models]
+        weights = np.array([model.log_weight for model in models])
+        scaled = np.exp(weights - weights.max())
+        variances = np.array([np.diag(model.covariance) for model in models])
+        return Posterior(
+            weights=scaled / scaled.sum(),
+            means=np.array([model.mean for model in models]),
+            deviations=np.sqrt(np.maximum(variances, 0.0) + self._noise),
+        )
 
     def log_evidence(self, observed: Sequence[Observation]) -> float:
         """Logarithm of the density of these runs, which must all have ended well."""
-        seen = [one.index for one in observed]
-        times = np.log([one.runtime_s for one in observed])
-        noise = np.full(len(seen), self._noise)
-        found = [_condition(*model, seen, times, noise)[0] for model in self._models]
-        return float(np.logaddexp.reduce(found))
+        return float(np.logaddexp.reduce([self._given(model, observed).log_weight for model in self._models]))
+
+    def _like(self, runs: Sequence[Observation]) -> _Model:
+        """A job whose times are those of another one by a factor, give or take."""
+        level, general = self._knowledge.level, self._models[0].covariance
+        other = self.after(runs)
+        models = [self._given(model, runs) for model in self._models]
+        mean = other.weights @ other.means
+        between = (other.means - mean).T * other.weights @ (other.means - mean)
+        within = np.tensordot(other.weights, [model.covariance for model in models], axes=1)
+        is_short = other.weights @ [model.is_short for model in models] > 0.5
+        is_short[[one.index for one in runs if not one.is_ok]] = True
+        own = self._knowledge.unlike_similar**2 * (general - level.deviation**2)
+        return _Model(
+            log_weight=0.0,
+            mean=level.mean + mean - mean.mean(),
+            covariance=level.deviation**2 + between + within + own,
+            is_short=is_short,
+        )
+
+    def _given(self, model: _Model, observed: Sequence[Observation]) -> _Model:
+        well = [one for one in observed if one.is_ok]
+        if well:
+            model = model.given_times([one.index for one in well], np.log([one.runtime_s for one in well]), self._noise)
+        # Always in the same order, since each changes what the next one is held against.
+        for one in sorted((one for one in observed if not one.is_ok), key=lambda one: one.index):
+            short = self._knowledge.fails_when_short if model.is_short[one.index] else self._knowledge.fails
+            model = model.given_longer(one.index, math.log(one.runtime_s), self._noise, short)
+        return model
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Model:
+    """A Gaussian process over ln(run time in seconds) of all n configurations.
+
+    Attributes:
+        log_weight: ln(prior probability x density of what was observed).
+        is_short: Whether the job lacks memory on a configuration.
+    """
+
+    log_weight: float
+    mean: Array
+    covariance: Array
+    is_short: NDArray[np.bool_]
+
+    def given_times(self, seen: list[int], log_s: Array, noise: float) -> _Model:
+        """After runs that ended, of these configurations."""
+        lower = np.linalg.cholesky(self.covariance[np.ix_(seen, seen)] + noise * np.eye(len(seen)))
+        residual = np.linalg.solve(lower, log_s - self.mean[seen])
+        between = np.linalg.solve(lower, self.covariance[seen])
+        density = -0.5 * residual @ residual - np.log(np.diag(lower)).sum() - 0.5 * len(seen) * math.log(2 * math.pi)
+        return replace(
+            self,
+            log_weight=self.log_weight + float(density),
+            mean=self.mean + between.T @ residual,
+            covariance=self.covariance - between.T @ between,
+        )
+
+    def given_longer(self, index: int, log_s: float, noise: float, chance: float) -> _Model:
+        """After a run that failed, so that all that is known of its time is that it would have been longer.
+
+        The normal distribution with the mean and the variance of the truncated one takes its place (Minka 2001,
+        *Expectation propagation for approximate Bayesian inference*, as assumed-density filtering).
+
+        Args:
+            chance: That a run fails here, whatever time it takes.
+        """
+        between = self.covariance[:, index]
+        variance = between[index] + noise
+        at_least = (log_s - self.mean[index]) / math.sqrt(variance)
+        tail = max(float(normal_cdf(np.array(-at_least))), _LEAST_CHANCE)
+        hazard = float(normal_pdf(np.array(at_least))) / tail if tail > _LEAST_CHANCE else at_least
+        narrower = min(hazard * (hazard - at_least), 1.0)
+        return replace(
+            self,
+            log_weight=self.log_weight + math.log(tail) + math.log(chance),
+            mean=self.mean + between * hazard / math.sqrt(variance),
+            covariance=self.covariance - np.outer(between, between) * narrower / variance,
+        )
 
 
 class _Features:
@@ -117,11 +200,19 @@ class _Features:
         share = knowledge.short_of_memory / len(sizes)
         return [(None, 1 - knowledge.short_of_memory), *((float(size), share) for size in sizes)]
 
+    def is_short(self, need: float | None) -> NDArray[np.bool_]:
+        """Where a job lacks memory that needs so much."""
+        return self._lacking(need) > 0
+
+    def _lacking(self, need: float | None) -> Array:
+        """Memory that is missing, in halvings."""
+        if need is None or self._total_memory is None:
+            return np.zeros_like(self._cluster)
+        return np.maximum(0.0, need - self._total_memory)
+
     def effects(self, knowledge: Knowledge, need: float | None) -> tuple[Array, Array, Array]:
         """The columns, shape (n, 7), and the mean and the deviation of their coefficients, shape (7,)."""
-        short = np.zeros_like(self._cluster)
-        if need is not None and self._total_memory is not None:
-            short = np.maximum(0.0, need - self._total_memory)
+        short = self._lacking(need)
         size = self._cluster
         columns = [size, size**2 / 4, self._node, self._memory, self._price, np.sign(short), short]
         k = knowledge
@@ -140,15 +231,8 @@ class _Features:
         )
 
 
-def _condition(
-    log_prior: float, mean: Array, covariance: Array, seen: list[int], times: Array, noise: Array
-) -> tuple[float, Array, Array]:
-    """ln(prior x density of the observations), and mean and variance of all configurations given them."""
-    lower = np.linalg.cholesky(covariance[np.ix_(seen, seen)] + np.diag(noise))
-    residual = np.linalg.solve(lower, times - mean[seen])
-    between = np.linalg.solve(lower, covariance[seen])
-    density = -0.5 * residual @ residual - np.log(np.diag(lower)).sum() - 0.5 * len(seen) * math.log(2 * math.pi)
-    return log_prior + density, mean + between.T @ residual, np.diag(covariance) - (between**2).sum(axis=0)
+def _weighted(models: Sequence[_Model], share: float) -> list[_Model]:
+    return [replace(model, log_weight=model.log_weight + math.log(share)) for model in models]
 
 
 def _centred(column: Array) -> Array:

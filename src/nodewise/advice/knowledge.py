@@ -20,6 +20,7 @@ class Knowledge:
     """The prior of :class:`~nodewise.advice.belief.Belief`, over natural logarithms of run times.
 
     Attributes:
+        level: In the middle of the space; mean and deviation. Wide: minutes as well as hours.
         cores: Per doubling of the cluster's size: -0.69 would be a job that scales perfectly.
         curvature: Of that effect, per square of the doublings from the middle of the space, over 4: above 0, more
             nodes help less and less.
@@ -29,12 +30,16 @@ class Knowledge:
         shortage: Once the cluster's memory is less than the job needs: what does not fit is read or computed again.
         deeper_shortage: On top, per halving of the memory below the need.
         short_of_memory: Probability that there is such a need, within the space.
+        fails_when_short, fails: Probability that a run fails where memory is short, and elsewhere.
+        is_like_similar: Probability that a job is like one of those of the same application, where there are any.
+        unlike_similar: How far it then is from that one, as a share of how far jobs are from each other.
         family, instance_type: Deviation of the speed of node types of one family, and of one type.
         smooth: Deviation of what else varies smoothly with the cluster's and the node's size, over ``smooth_cluster``
             and ``smooth_node`` doublings.
         noise: Deviation of a run from what its configuration takes on average, and of what is a configuration's own.
     """
 
+    level: Effect
     cores: Effect
     curvature: Effect
     node_size: Effect
@@ -43,6 +48,10 @@ class Knowledge:
     shortage: Effect
     deeper_shortage: Effect
     short_of_memory: float
+    fails_when_short: float
+    fails: float
+    is_like_similar: float
+    unlike_similar: float
     family: float
     instance_type: float
     smooth: float
@@ -52,6 +61,7 @@ class Knowledge:
 
 
 GENERAL = Knowledge(
+    level=Effect(6.5, 1.5),
     cores=Effect(-0.2999, 0.2201),
     curvature=Effect(0.2963, 0.0999),
     node_size=Effect(0.0744, 0.0548),
@@ -60,6 +70,10 @@ GENERAL = Knowledge(
     shortage=Effect(1.1472, 0.4322),
     deeper_shortage=Effect(0.0417, 0.0898),
     short_of_memory=0.4671,
+    fails_when_short=0.5,
+    fails=0.03,
+    is_like_similar=0.3,
+    unlike_similar=0.5,
     family=0.1169,
     instance_type=0.1615,
     smooth=0.1504,

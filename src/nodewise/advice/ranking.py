@@ -9,9 +9,11 @@ from statistics import median
 import numpy as np
 
 from nodewise.advice.belief import Posterior
+from nodewise.advice.interruptions import Interruptions
 from nodewise.advice.objective import Objective
-from nodewise.advice.scaleout import HIGH, LOW, MIDDLE, quantiles
+from nodewise.advice.quantiles import HIGH, LOW, MIDDLE, quantiles
 from nodewise.advice.space import Array, Observation, SearchSpace, family_of
+from nodewise.advice.streaming import StreamQueues
 from nodewise.specs.advice import RankedConfiguration
 
 __all__ = ["LIKELY", "rank"]
@@ -21,9 +23,18 @@ LIKELY = 0.5
 
 
 def rank(
-    space: SearchSpace, objective: Objective, posterior: Posterior, observed: Sequence[Observation]
+    space: SearchSpace,
+    objective: Objective,
+    posterior: Posterior,
+    observed: Sequence[Observation],
+    *,
+    interruptions: Interruptions | None = None,
+    queues: StreamQueues | None = None,
 ) -> list[RankedConfiguration]:
-    """All configurations by what they are believed to come to; those that hardly keep to the limit last."""
+    """All configurations by what they are believed to come to; those that hardly keep to the limit last.
+
+    Of two that come to the same the faster is first.
+    """
     low, middle, high = (np.exp(found) for found in quantiles(posterior, (LOW, MIDDLE, HIGH)))
     well: dict[int, list[float]] = defaultdict(list)
     for one in observed:
@@ -34,12 +45,16 @@ def rank(
         low[index], high[index] = min(low[index], middle[index]), max(high[index], middle[index])
     is_limited = bool(np.isfinite(objective.most_log_s).any())
     chance = objective.chance_within(posterior)
-    front = _front(middle, space)
-    order = np.lexsort((np.log(middle) + objective.log_factor, chance < LIKELY))
+    billed = [middle, low, high]
+    if interruptions is not None:
+        billed = [np.exp(interruptions.log_expected(np.log(bound))) for bound in billed]
     rates = None if space.usd_per_hour is None else space.rates
+    front = _front(billed[0], None if rates is None else rates if queues else rates * billed[0])
+    order = np.lexsort((middle, objective.log_value(np.log(middle)), chance < LIKELY))
+    does = queues.figures(middle) if queues else None
     ranked = []
     for index in map(int, order):
-        usd = [None if rates is None else float(bound[index] * rates[index]) for bound in (middle, low, high)]
+        usd = [None if rates is None else float(bound[index] * rates[index]) for bound in billed]
         ranked.append(
             RankedConfiguration(
                 configuration=space.configurations[index],
@@ -48,26 +63,27 @@ def rank(
                 seconds=float(middle[index]),
                 seconds_low=float(low[index]),
                 seconds_high=float(high[index]),
+                expected_s=float(billed[0][index]) if interruptions else None,
                 cost_usd=usd[0],
                 cost_usd_low=usd[1],
                 cost_usd_high=usd[2],
                 chance_within=float(chance[index]) if is_limited else None,
-                is_on_front=bool(front[index]),
+                is_on_front=front[index],
+                stream=does[index] if does else None,
                 why=_why(space, index, well, observed),
             )
         )
     return ranked
 
 
-def _front(seconds: Array, space: SearchSpace) -> list[bool]:
+def _front(seconds: Array, dollars: Array | None) -> list[bool]:
     """Whether no other configuration is as fast and as cheap, and one of the two more so."""
-    if space.usd_per_hour is None:
+    if dollars is None:
         return [bool(one == seconds.min()) for one in seconds]
-    costs = seconds * space.rates
     found = []
-    for time, cost in zip(seconds, costs, strict=True):
-        as_good = (seconds <= time) & (costs <= cost)
-        found.append(not bool((as_good & ((seconds < time) | (costs < cost))).any()))
+    for time, cost in zip(seconds, dollars, strict=True):
+        as_good = (seconds <= time) & (dollars <= cost)
+        found.append(not bool((as_good & ((seconds < time) | (dollars < cost))).any()))
     return found
 
 

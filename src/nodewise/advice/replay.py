@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
 
-from nodewise.advice.methods import MethodFactory
+from nodewise.advice.library import runs_of_similar
+from nodewise.advice.methods import MethodFactory, SearchMethod
+from nodewise.advice.search import PooledSearch
 from nodewise.advice.space import Observation, SearchSpace, search_space
 from nodewise.advice.traces import Workload
 from nodewise.core.errors import InputError, NodewiseError
@@ -22,12 +25,17 @@ def replay(
     *,
     num_seeds: int,
     max_runs: int | None,
+    library: Sequence[Workload] | None = None,
     progress: Progress,
 ) -> ReplayResult:
     """Search every workload with seeds 0, 1, ... ``num_seeds`` - 1.
 
     A run that failed is paid for and counts as a run. The choice is the cheapest configuration that was run and ended
     well; a search goes on until there is one.
+
+    Args:
+        library: Jobs that were run before, for the method ``nodewise`` alone; the workload that is searched is no part
+            of it, even if it stands there.
     """
     chosen = list(workloads)
     progress.stage(f"replay {method}", len(chosen) * num_seeds)
@@ -43,22 +51,28 @@ def replay(
         except InputError as error:
             left_out[workload.name] = error.message
             continue
+        searcher = factory if library is None else _with_library(workload, space, library)
         for seed in range(num_seeds):
-            searches.append(_search(workload, space, costs, factory, seed, max_runs))
+            searches.append(_search(workload, space, costs, searcher(space, seed, max_runs), seed))
             progress.advance(1, "searches")
     progress.done()
     return ReplayResult(method=method, workloads=tuple(searches), left_out=left_out)
+
+
+def _with_library(workload: Workload, space: SearchSpace, library: Sequence[Workload]) -> MethodFactory:
+    similar = runs_of_similar(
+        space, library, workload=workload.workload, framework=workload.framework, dataset=workload.dataset
+    )
+    return partial(PooledSearch, similar=similar)
 
 
 def _search(
     workload: Workload,
     space: SearchSpace,
     costs: list[float],
-    factory: MethodFactory,
+    searcher: SearchMethod,
     seed: int,
-    max_runs: int | None,
 ) -> ReplayedSearch:
-    searcher = factory(space, seed, max_runs)
     observed: list[Observation] = []
     while (index := searcher.propose(observed)) is not None:
         if any(one.index == index for one in observed):

@@ -1,4 +1,4 @@
-"""Advice in sentences, each number of which stands in, or follows from, the ranking."""
+"""Advice on a batch in sentences, each number of which stands in, or follows from, the ranking."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import math
 from collections.abc import Sequence
 from decimal import Decimal
 
-from nodewise.advice.ranking import LIKELY
+from nodewise.advice.request import Request
 from nodewise.core.units import format_duration, format_usd
 from nodewise.specs.advice import AdviceStep, Configuration, Goal, RankedConfiguration
+from nodewise.specs.advice_request import SpotSpec
 
-__all__ = ["changes_of", "limit_words", "named", "sentence_of", "share"]
+__all__ = ["assumed_of", "cost_of", "figures_of", "named", "no_choice", "sentence_of", "share", "tried_of", "usd"]
 
 
 def named(configuration: Configuration) -> str:
@@ -23,65 +24,74 @@ def share(part: float) -> str:
     return f"{part * 100:.{0 if part >= 0.01 else 1}f} %"
 
 
-def limit_words(deadline_s: float | None, budget_usd: float | None) -> str:
-    """``within 20m`` or ``for at most $5``; empty without a limit."""
-    if deadline_s is not None:
-        return f"within {format_duration(deadline_s)}"
-    return f"for at most {_usd(budget_usd)}" if budget_usd is not None else ""
+def usd(amount: float) -> str:
+    """``$0.31``."""
+    return format_usd(Decimal(amount))
+
+
+def cost_of(one: RankedConfiguration) -> float:
+    """US dollars of a run; of one without a price infinitely many."""
+    return math.inf if one.cost_usd is None else one.cost_usd
+
+
+def tried_of(steps: Sequence[AdviceStep]) -> int:
+    """How many configurations were run."""
+    return len({step.configuration for step in steps})
+
+
+def no_choice(steps: Sequence[AdviceStep], lacking: str) -> str:
+    """Why there is no choice; ``lacking`` is what no run did."""
+    if not steps:
+        return "Nothing was run yet, so there is no choice: make the run that is proposed."
+    return f"No run {lacking} yet, so there is no choice."
 
 
 def sentence_of(
-    goal: Goal,
+    request: Request,
     choice: RankedConfiguration | None,
     ranked: Sequence[RankedConfiguration],
     steps: Sequence[AdviceStep],
-    limit: str,
 ) -> str:
     """Choice, what it takes and costs, how sure that is, and when another choice wins."""
+    limit = _limit(request)
     if choice is None:
-        if not steps:
-            return "Nothing was run yet, so there is no choice: make the run that is proposed."
-        return f"No run ended well{f' {limit}' if limit else ''} yet, so there is no choice."
-    best = {"cost": "cheapest", "time": "fastest"}[goal]
-    tried = len({(step.configuration.instance_type, step.configuration.nodes) for step in steps})
+        return no_choice(steps, " ".join(filter(None, ("ended well", limit))))
+    best = {"cost": "cheapest", "time": "fastest"}[request.goal]
     text = (
-        f"Use {named(choice.configuration)}: {_figures(choice)}, the {best} of {tried} configurations that were run"
-        f"{f', {limit}' if limit else ''}."
+        f"Use {named(choice.configuration)}: {figures_of(choice)}, the {best} of {tried_of(steps)} configurations that "
+        f"were run{f', {limit}' if limit else ''}."
     )
-    rival = _rival(goal, choice, ranked)
+    rival = _rival(request.goal, choice, ranked)
     return f"{text} {rival}" if rival else text
 
 
-def changes_of(goal: Goal, choice: RankedConfiguration | None, ranked: Sequence[RankedConfiguration]) -> list[str]:
-    """What would change the answer: a price, and a limit on the other quantity."""
-    if choice is None:
-        return []
-    found = []
-    others = [one for one in ranked if one.configuration.instance_type != choice.configuration.instance_type]
-    others = [one for one in others if one.chance_within is None or one.chance_within >= LIKELY]
-    if goal == "cost" and others:
-        found.append(_if_cheaper(choice, min(others, key=_cost)))
-    if goal == "cost":
-        faster = [one for one in ranked if one.is_on_front and one.seconds < choice.seconds]
-        limit = f"a deadline below {format_duration(choice.seconds)}"
-        following = max(faster, key=lambda one: one.seconds, default=None)
-    else:
-        cheaper = [one for one in ranked if one.is_on_front and _cost(one) < _cost(choice)]
-        limit = f"a budget below {_usd(_cost(choice))}"
-        following = min(cheaper, key=lambda one: one.seconds, default=None)
-    if following is not None:
-        name = named(following.configuration)
-        found.append(f"With {limit}, {name} is next: {_figures(following)} ({following.basis}).")
-    return found
+def figures_of(one: RankedConfiguration) -> str:
+    """Time, its interval and cost; with interruptions, where some are assumed."""
+    between = f"90 %: {format_duration(one.seconds_low)} to {format_duration(one.seconds_high)}"
+    money = "" if one.cost_usd is None else f" and {usd(one.cost_usd)} a run"
+    if one.expected_s is None:
+        return f"{format_duration(one.seconds)}{money} ({between})"
+    return (
+        f"{format_duration(one.expected_s)}{money} with interruptions, else {format_duration(one.seconds)} ({between})"
+    )
 
 
-def _if_cheaper(choice: RankedConfiguration, other: RankedConfiguration) -> str:
-    ratio = _cost(other) / _cost(choice)
-    name = named(other.configuration)
-    if ratio <= 1:
-        return f"{name} is believed to cost {share(1 - ratio)} less, but was not run."
-    kind, cheaper = other.configuration.instance_type, 1 - 1 / ratio
-    return f"If {kind} were {share(cheaper)} cheaper, {name} would cost as little ({other.basis})."
+def assumed_of(spot: SpotSpec) -> str:
+    """What is assumed of interruptions."""
+    back = "to its beginning"
+    if spot.checkpoint_s is not None:
+        back = f"by up to {format_duration(spot.checkpoint_s)} of its work"
+    return (
+        f"Assumed, not measured: a node is interrupted {spot.interruptions_per_hour:g} times an hour on average; each "
+        f"time the job is thrown back {back}, and goes on after {format_duration(spot.restart_s)}."
+    )
+
+
+def _limit(request: Request) -> str:
+    """``within 20m`` or ``for at most $5``; empty without a limit."""
+    if request.deadline_s is not None:
+        return f"within {format_duration(request.deadline_s)}"
+    return f"for at most {usd(request.budget_usd)}" if request.budget_usd is not None else ""
 
 
 def _rival(goal: Goal, choice: RankedConfiguration, ranked: Sequence[RankedConfiguration]) -> str:
@@ -93,29 +103,14 @@ def _rival(goal: Goal, choice: RankedConfiguration, ranked: Sequence[RankedConfi
     front = [
         one
         for one in ranked
-        if one.is_on_front and way * one.seconds < way * choice.seconds and way * _cost(one) > way * choice.cost_usd
+        if one.is_on_front and way * one.seconds < way * choice.seconds and way * cost_of(one) > way * choice.cost_usd
     ]
     if not front:
         return ""
-    prices = {one: (_cost(one) - choice.cost_usd) / (choice.seconds - one.seconds) * 3600 for one in front}
+    prices = {one: (cost_of(one) - choice.cost_usd) / (choice.seconds - one.seconds) * 3600 for one in front}
     other = min(front, key=lambda one: prices[one]) if goal == "cost" else max(front, key=lambda one: prices[one])
     than = "more" if goal == "cost" else "less"
     return (
-        f"If an hour saved is worth {than} than {_usd(prices[other])} to you, take {named(other.configuration)}: "
-        f"{_figures(other)} ({other.basis})."
+        f"If an hour saved is worth {than} than {usd(prices[other])} to you, take {named(other.configuration)}: "
+        f"{figures_of(other)} ({other.basis})."
     )
-
-
-def _figures(one: RankedConfiguration) -> str:
-    between = f"90 %: {format_duration(one.seconds_low)} to {format_duration(one.seconds_high)}"
-    money = "" if one.cost_usd is None else f" and {_usd(one.cost_usd)} a run"
-    return f"{format_duration(one.seconds)}{money} ({between})"
-
-
-def _cost(one: RankedConfiguration) -> float:
-    """US dollars; of one without a price infinitely many."""
-    return math.inf if one.cost_usd is None else one.cost_usd
-
-
-def _usd(amount: float) -> str:
-    return format_usd(Decimal(amount))

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
 from nodewise.cli.options import DebugOption, JsonOption, WorkspaceOption
-from nodewise.cli.output import console, emit, one_line
+from nodewise.cli.output import console, emit
 from nodewise.cli.progress import RichProgress
 from nodewise.core.errors import InputError
+from nodewise.core.units import parse_bytes, parse_duration
 from nodewise.report.advice_terminal import render_advice
-from nodewise.report.text import percent, plural
-from nodewise.specs.advice import Goal, MethodName, ReplayedSearch, ReplayResult
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from nodewise.specs.advice import Goal, MethodName
+from nodewise.specs.advice_request import Candidates, SpotSpec, StreamSpec
 
 __all__ = ["advise"]
-
-WORST_SHOWN = 5
 
 
 def advise(
@@ -40,8 +36,62 @@ def advise(
         list[str] | None,
         typer.Option(metavar="NAME", help="Candidate in place of the scenarios; repeatable. `nodewise nodes list`."),
     ] = None,
+    cloud: Annotated[
+        str | None, typer.Option(help="Candidates are node types of this cloud: aws, azure or gcp.", show_default=False)
+    ] = None,
+    region: Annotated[
+        str | None, typer.Option(help="And of this region; by default the table's own.", show_default=False)
+    ] = None,
+    family: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="And of this family, such as m5 or n2-standard; repeatable."),
+    ] = None,
     nodes: Annotated[
-        str | None, typer.Option(metavar="LIST", help="Numbers of nodes of each --node-type: 1,2,4,8.")
+        str | None,
+        typer.Option(metavar="LIST", help="Numbers of nodes of each type, 1,2,4,8; by default up to --max-nodes."),
+    ] = None,
+    max_nodes: Annotated[int | None, typer.Option(help="The most nodes of a candidate.", show_default=False)] = None,
+    max_price: Annotated[
+        float | None,
+        typer.Option(metavar="USD", help="Highest price per hour of all its nodes together.", show_default=False),
+    ] = None,
+    min_memory: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="Least memory of all its nodes together: 64GiB.", show_default=False),
+    ] = None,
+    spot: Annotated[bool, typer.Option("--spot", help="Nodes at spot prices, which the cloud may take back.")] = False,
+    interruptions_per_hour: Annotated[
+        float | None,
+        typer.Option(help="With --spot: how often to assume that of one node.", show_default=False),
+    ] = None,
+    checkpoint_every: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="With --spot: work from one checkpoint to the next; by default all is lost.",
+            show_default=False,
+        ),
+    ] = None,
+    restart_after: Annotated[
+        str, typer.Option(metavar="TIME", help="With --spot: from an interruption until the work goes on.")
+    ] = "2m",
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Find what keeps up with a stream at the least price per hour.")
+    ] = False,
+    rate: Annotated[
+        str | None, typer.Option(metavar="RATE", help="With --stream: records that arrive, 500/s.", show_default=False)
+    ] = None,
+    p95: Annotated[
+        str | None,
+        typer.Option(
+            "--p95", metavar="TIME", help="With --stream: the most that 95 % of them may take, 2s.", show_default=False
+        ),
+    ] = None,
+    records_per_run: Annotated[
+        int | None,
+        typer.Option(
+            help="With --stream: records that a run of the job handles; of images nodewise knows.", show_default=False
+        ),
     ] = None,
     told: Annotated[
         list[str] | None,
@@ -59,6 +109,14 @@ def advise(
         float | None, typer.Option(metavar="USD", help="The most that all runs may cost.", show_default=False)
     ] = None,
     anew: Annotated[bool, typer.Option("--anew", help="Leave out the earlier runs of this search.")] = False,
+    known_library: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Run times of other jobs, a CSV as for --replay; those of the same name are counted on.",
+            show_default=False,
+        ),
+    ] = None,
     replay: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Search on run times that others measured, a CSV: a run is a look-up."),
@@ -73,7 +131,7 @@ def advise(
     json: JsonOption = None,
     _debug: DebugOption = False,
 ) -> None:
-    """Find the cluster on which a job costs least, or is fastest, with few runs.
+    """Find the cluster on which a job costs least, is fastest or keeps up with a stream, with few runs.
 
     Each run is chosen by what the earlier ones tell, and kept: the search goes on where it stopped. It ends when no
     further run is likely to be worth it.
@@ -81,24 +139,31 @@ def advise(
     if (job is None) == (replay is None):
         raise InputError("give either a comparison file or --replay FILE", hint="`nodewise advise --help`")
     if replay is not None:
-        _replay(replay, method, seeds, max_runs, json)
+        from nodewise.cli.advise_replay import replay as replay_traces
+
+        replay_traces(replay, method, seeds, max_runs, known_library, json)
         return
     from nodewise.advice_api import advise as search
 
     assert job is not None  # noqa: S101
+    wanted = _candidates(node_type, cloud, region, family, nodes, max_nodes, max_price, min_memory)
+    interrupted = _spot(spot, interruptions_per_hour, checkpoint_every, restart_after)
+    arriving = _stream(stream, rate, p95, records_per_run)
     with RichProgress() as progress:
         advice = search(
             job,
+            candidates=wanted,
             minimise=minimise,
             deadline=deadline,
             budget_usd=budget,
-            node_types=node_type or (),
-            nodes=_numbers(nodes),
+            spot=interrupted,
+            stream=arriving,
             told=told or (),
             run=run,
             max_runs=max_runs,
             max_search_usd=max_search_cost,
             anew=anew,
+            known_library=known_library,
             report=report,
             workspace=workspace,
             progress=progress,
@@ -107,69 +172,83 @@ def advise(
     emit("advise", advice, json)
 
 
-def _numbers(text: str | None) -> list[int]:
-    """``1,2,4``."""
+def _candidates(
+    node_types: list[str] | None,
+    cloud: str | None,
+    region: str | None,
+    families: list[str] | None,
+    nodes: str | None,
+    max_nodes: int | None,
+    max_price: float | None,
+    min_memory: str | None,
+) -> Candidates:
     try:
-        return [] if text is None else [int(part) for part in text.split(",")]
+        counts = () if nodes is None else tuple(int(part) for part in nodes.split(","))
     except ValueError:
-        raise InputError(f"--nodes {text} is not a list of whole numbers such as 1,2,4,8") from None
-
-
-def _replay(traces: str, method: MethodName, seeds: int, max_runs: int | None, json: str | None) -> None:
-    from nodewise.advice_api import replay_advice
-
-    with RichProgress() as progress:
-        result = replay_advice(traces, method=method, seeds=seeds, max_runs=max_runs, progress=progress)
-    output = console(stderr=json == "-")
-    if result.workloads:
-        output.print(_summary(result))
-        output.print()
-        output.print(_worst(result.workloads))
-    for name, reason in result.left_out.items():
-        output.print(one_line(f"left out: {name}: {reason}"), soft_wrap=True)
-    emit("advise", result, json)
-
-
-def _summary(result: ReplayResult) -> Table:
-    from rich.table import Table
-
-    searches = result.workloads
-    table = Table.grid(padding=(0, 2, 0, 0))
-    ratios = sorted(search.cost_over_optimum for search in searches)
-    near = sum(ratio <= 1.1 for ratio in ratios) / len(ratios)
-    paid = [search.search_cost_over_exhaustive for search in searches]
-    workloads = {(search.workload, search.framework, search.dataset) for search in searches}
-    table.add_row("method", result.method)
-    table.add_row("searches", f"{len(searches)} of {plural(len(workloads), 'workload')}, replayed")
-    table.add_row("runs", f"{result.mean_runs:.1f} per search")
-    table.add_row(
-        "cost over optimum",
-        f"{result.mean_cost_over_optimum:.3f} in the mean, 90 % are at most {_share(ratios, 0.9):.3f}",
+        raise InputError(f"--nodes {nodes} is not a list of whole numbers such as 1,2,4,8") from None
+    return Candidates(
+        node_types=tuple(node_types or ()),
+        cloud=cloud,
+        region=region,
+        families=tuple(families or ()),
+        nodes=counts,
+        max_nodes=max_nodes,
+        max_usd_per_hour=max_price,
+        min_memory_gib=None if min_memory is None else _parsed("--min-memory", min_memory, parse_bytes) / 2**30,
     )
-    table.add_row("within 10 %", percent(near))
-    table.add_row("search cost", f"{percent(sum(paid) / len(paid))} of running all configurations")
-    return table
 
 
-def _share(ordered: Sequence[float], share: float) -> float:
-    """The value that so many are at most."""
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+def _spot(
+    is_spot: bool, interruptions_per_hour: float | None, checkpoint_every: str | None, restart_after: str
+) -> SpotSpec | None:
+    if not is_spot:
+        if interruptions_per_hour is not None or checkpoint_every is not None:
+            raise InputError("interruptions and checkpoints are for spot prices", hint="add --spot")
+        return None
+    if interruptions_per_hour is None:
+        raise InputError(
+            "how often a cloud takes spot nodes back is in no price list",
+            hint="say what to assume: --interruptions-per-hour 0.05 is one node of twenty each hour",
+        )
+    return SpotSpec(
+        interruptions_per_hour=interruptions_per_hour,
+        checkpoint_s=None if checkpoint_every is None else _seconds("--checkpoint-every", checkpoint_every),
+        restart_s=_seconds("--restart-after", restart_after),
+    )
 
 
-def _worst(searches: Sequence[ReplayedSearch]) -> Table:
-    from rich.table import Table
+def _stream(is_stream: bool, rate: str | None, p95: str | None, records_per_run: int | None) -> StreamSpec | None:
+    if not is_stream:
+        if rate is not None or p95 is not None or records_per_run is not None:
+            raise InputError("--rate, --p95 and --records-per-run are for a stream", hint="add --stream")
+        return None
+    if rate is None or p95 is None:
+        raise InputError(
+            "a stream needs its rate, and what 95 % of its records may take", hint="--stream --rate 500/s --p95 2s"
+        )
+    return StreamSpec(
+        rate_per_s=_parsed("--rate", rate, _per_second), p95_s=_seconds("--p95", p95), records_per_run=records_per_run
+    )
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("FARTHEST FROM THE OPTIMUM", overflow="fold")
-    for header in ("CHOICE", "RUNS", "COST OVER OPTIMUM"):
-        table.add_column(header, justify="right")
-    ratio: Callable[[ReplayedSearch], float] = lambda search: search.cost_over_optimum  # noqa: E731
-    seen: set[str] = set()
-    for search in sorted(searches, key=ratio, reverse=True):
-        name = ", ".join(filter(None, (search.workload, search.framework, search.dataset)))
-        if name in seen or len(seen) == WORST_SHOWN:
-            continue
-        seen.add(name)
-        choice = f"{search.choice.nodes} x {search.choice.instance_type}"
-        table.add_row(one_line(name), one_line(choice), str(search.runs_used), f"{search.cost_over_optimum:.3f}")
-    return table
+
+def _per_second(text: str) -> float:
+    """``500/s``, ``30000/m`` or ``2.5/h``."""
+    count, _, unit = text.partition("/")
+    seconds = {"s": 1, "m": 60, "h": 3600}.get(unit.strip())
+    try:
+        if seconds is not None:
+            return float(count) / seconds
+    except ValueError:
+        pass
+    raise ValueError(f"{text!r} is no rate of records; write 500/s, 30000/m or 90/h")
+
+
+def _seconds(option: str, text: str) -> float:
+    return _parsed(option, text, parse_duration)
+
+
+def _parsed(option: str, text: str, parse: Callable[[str], float]) -> float:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise InputError(f"{option}: {error}") from None

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from nodewise.core.files import write_atomic
-from nodewise.report.advice_charts import front_chart, scaling_chart, search_chart
+from nodewise.report.advice_charts import scaling_chart, search_chart
+from nodewise.report.advice_columns import candidates_text, goal_text, ranking_columns
+from nodewise.report.advice_front import front_chart
 from nodewise.report.page import drawn, page_environment
 from nodewise.specs.advice import Advice
 
@@ -28,6 +30,9 @@ def advice_page(advice: Advice, *, command: str = "") -> str:
             advice=advice,
             charts=[drawn(chart) for chart in charts],
             rows=advice.ranked[:ROWS_SHOWN],
+            columns=ranking_columns(advice),
+            goal=goal_text(advice),
+            candidates=candidates_text(advice),
             command=command,
         )
     )

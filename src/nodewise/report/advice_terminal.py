@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from nodewise.core.units import format_duration, format_usd
-from nodewise.report.text import percent
-from nodewise.specs.advice import Advice, AdviceStep, RankedConfiguration
+from nodewise.report.advice_columns import candidates_text, name_of, ranking_columns
+from nodewise.specs.advice import Advice, AdviceStep
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,15 +18,22 @@ if TYPE_CHECKING:
 __all__ = ["render_advice"]
 
 RANKED_SHOWN = 10
+"""Of the ranking, and the choice wherever it stands."""
+LONGEST_WHOLE_NAME = 22
+WIDE = 100
+"""Letters in a line from which on there is room for what the figures rest on, and for any number of columns."""
+MOST_NARROW_COLUMNS = 4
 
 
 def render_advice(advice: Advice, console: Console) -> None:
     """The sentence, the ranking, how the search went, what to run next and what would change the answer."""
     console.print(Text(advice.sentence))
     console.print()
+    console.print(Text(f"{candidates_text(advice)}."))
+    console.print()
     if advice.ranked:
-        console.print(_ranking(advice))
-    left = len(advice.ranked) - RANKED_SHOWN
+        console.print(_ranking(advice, is_wide=console.width >= WIDE))
+    left = len(advice.ranked) - RANKED_SHOWN - (advice.choice in advice.ranked[RANKED_SHOWN:])
     if left > 0:
         console.print(Text(f"and {left} more"))
     if advice.ranked:
@@ -50,38 +57,30 @@ def render_advice(advice: Advice, console: Console) -> None:
         console.print(Text(f"Report: {advice.report_path}"), soft_wrap=True)
 
 
-def _ranking(advice: Advice) -> Table:
+def _ranking(advice: Advice, *, is_wide: bool) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("#", justify="right")
-    table.add_column("CLUSTER", overflow="fold")
-    for header in ("TIME", "90 %", "COST"):
-        table.add_column(header, justify="right", no_wrap=True)
-    if any(one.chance_within is not None for one in advice.ranked):
-        table.add_column("IN LIMIT", justify="right", no_wrap=True)
+    shown = advice.ranked[:RANKED_SHOWN]
+    names = [len(name_of(one)) for one in shown]
+    table.add_column("CLUSTER", overflow="fold", min_width=min(max(names), LONGEST_WHOLE_NAME))
+    columns = ranking_columns(advice)
+    if not is_wide and len(columns) > MOST_NARROW_COLUMNS:
+        columns.pop("90 %", None)
+    for header in columns:
+        table.add_column(header.upper(), justify="right", no_wrap=True)
     table.add_column("BASIS", overflow="fold")
-    for number, one in enumerate(advice.ranked[:RANKED_SHOWN], 1):
-        table.add_row(*_cells(number, one))
+    for number, one in enumerate(advice.ranked, 1):
+        if one in shown or one == advice.choice:
+            basis = f"{one.basis}: {one.why}" if is_wide else one.basis
+            table.add_row(str(number), name_of(one), *(cell(one) for cell in columns.values()), basis)
     return table
-
-
-def _cells(number: int, one: RankedConfiguration) -> list[str]:
-    cells = [
-        str(number),
-        f"{one.configuration.nodes} x {one.configuration.instance_type}",
-        format_duration(one.seconds),
-        f"{format_duration(one.seconds_low)} - {format_duration(one.seconds_high)}",
-        _usd(one.cost_usd),
-    ]
-    if one.chance_within is not None:
-        cells.append(percent(one.chance_within))
-    return [*cells, f"{one.basis}: {one.why}"]
 
 
 def _steps(advice: Advice) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("RUN", justify="right")
     table.add_column("CLUSTER", overflow="fold")
-    best = {"cost": "BEST COST", "time": "BEST TIME"}[advice.goal]
+    best = "BEST $/H" if advice.stream else {"cost": "BEST COST", "time": "BEST TIME"}[advice.goal]
     for header in ("TIME", "COST", best):
         table.add_column(header, justify="right", no_wrap=True)
     table.add_column("")

@@ -8,24 +8,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nodewise.advice.advisor import Advisor, Request
+from nodewise.advice.advisor import Advisor
+from nodewise.advice.library import runs_of_similar, runs_on
+from nodewise.advice.request import Request
 from nodewise.advice.space import Observation, SearchSpace, search_space
+from nodewise.advice.traces import read_traces
 from nodewise.advice.words import named
 from nodewise.core.errors import InputError, NodewiseError
-from nodewise.core.machine import machine_cores
 from nodewise.core.progress import Progress
 from nodewise.core.units import format_duration
+from nodewise.metering.cost import price_cluster
 from nodewise.metering.prices import find_node_type
+from nodewise.metering.pricing import Pricing
 from nodewise.report.advice_page import write_advice_page
 from nodewise.runs.advise_state import SearchState, slug_of
+from nodewise.runs.candidates import choose_candidates
 from nodewise.runs.machine import provenance
 from nodewise.runs.scenarios import PlannedScenario, plan_scenarios, prepare_work, run_scenario
 from nodewise.specs.advice import Advice, AdviceStep, Configuration, ConfigurationName
+from nodewise.specs.advice_request import Candidates
 from nodewise.specs.run import RunRecord
 from nodewise.specs.scenario import CompareSpec
 from nodewise.workspace import Workspace
 
-__all__ = ["SearchLimits", "Told", "run_advice", "with_candidates"]
+__all__ = ["SearchLimits", "Told", "run_advice"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,52 +58,45 @@ class SearchLimits:
     is_anew: bool = False
 
 
-def with_candidates(spec: CompareSpec, node_types: Sequence[str], counts: Sequence[int]) -> CompareSpec:
-    """The comparison with other scenarios: so many nodes of each type, on the engine of its first scenario.
-
-    Where nodes are emulated each has a share of this machine in proportion to its type's vCPUs, such that the largest
-    cluster just fits.
-    """
-    first = spec.scenarios[0]
-    vcpus = {name: find_node_type(name).vcpus for name in node_types}
-    share = min(1.0, machine_cores() / (max(vcpus.values()) * max(counts)))
-    scenarios = []
-    for name in node_types:
-        cpus = vcpus[name] * share
-        for nodes in counts:
-            scenario = replace(first, name=f"{nodes} x {name}", nodes=nodes, node_type=name)
-            if scenario.address is None:
-                scenario = replace(scenario, cpus_per_node=cpus, cores_per_node=math.ceil(cpus))
-            scenarios.append(scenario)
-    return replace(spec, scenarios=tuple(scenarios), baseline=None)
-
-
 def run_advice(
     spec: CompareSpec,
+    wanted: Candidates,
     request: Request,
     told: Sequence[Told],
     limits: SearchLimits,
+    library: Path | None,
     workspace: Workspace,
     base: Path,
     report_path: Path | None,
     progress: Progress,
 ) -> Advice:
-    """Search among the scenarios of a comparison for the one to run its jobs on, and write the report.
+    """Search among the candidates for the cluster to run a comparison's jobs on, and write the report.
 
     Every run is kept as soon as it has ended, so that a search that was broken off goes on from there.
 
     Args:
+        wanted: The candidates.
+        library: Run times of jobs that others ran; those of this one's name are counted on.
         base: Folder that relative paths of the comparison are taken from.
         report_path: File for the HTML report; None: one in the workspace.
 
     Raises:
         InputError: The request cannot be carried out; nothing was started.
     """
-    plans, _ = plan_scenarios(spec, progress)
+    pricing = Pricing(market="list" if request.spot is None else "spot", platform=spec.databricks)
+    chosen = choose_candidates(spec, wanted, pricing, is_run=limits.is_run)
+    spec = chosen.spec
+    plans = [
+        replace(plan, pricing=pricing, price=price_cluster(plan.cluster, pricing))
+        for plan in plan_scenarios(spec, progress)[0]
+    ]
     experiment = f"advise-{slug_of(spec.name)}"
     space = search_space([_configuration(plan) for plan in plans])
-    advisor = Advisor(spec.name, space, request)
-    search = _Search(space, advisor, SearchState(spec, workspace), is_anew=limits.is_anew)
+    state = SearchState(spec, workspace)
+    if request.stream is not None and request.stream.records_per_run is None:
+        request = replace(request, stream=replace(request.stream, records_per_run=state.records_per_run()))
+    advisor = Advisor(spec.name, space, request, similar=_similar(spec, space, state, library))
+    search = _Search(space, advisor, state, is_anew=limits.is_anew)
     for one in told:
         search.add(one.configuration, one.seconds, is_ok=one.is_ok, source="told")
     if limits.is_run and advisor.next_run(search.observed) is not None:
@@ -120,11 +119,26 @@ def run_advice(
                 continue
             search.add(name, run.cluster_s or 0.0, is_ok=True, source="run", run_id=run.run_id)
     path = report_path or workspace.reports_dir / experiment / "report.html"
-    advice = replace(search.advice(), report_path=str(path))
+    advice = replace(search.advice(), left_out=chosen.left_out, report_path=str(path))
     workspace.create()
     path.parent.mkdir(parents=True, exist_ok=True)
     write_advice_page(path, advice, command=shlex.join(provenance()["command"]))
     return advice
+
+
+def _similar(
+    spec: CompareSpec, space: SearchSpace, state: SearchState, library: Path | None
+) -> list[list[Observation]]:
+    """The runs of other jobs of this name: those of the workspace, and those of the library on the same engine."""
+    found = runs_on(
+        space, ([(step.configuration, step.seconds, step.is_ok) for step in steps] for steps in state.of_same_name())
+    )
+    if library is not None:
+        jobs = read_traces(library)
+        found += runs_of_similar(
+            space, jobs, workload=spec.name, framework=spec.scenarios[0].engine, dataset="of this job"
+        )
+    return found
 
 
 class _Search:
@@ -194,14 +208,17 @@ class _Search:
 
 
 def _configuration(plan: PlannedScenario) -> Configuration:
-    scenario = plan.scenario
+    scenario, price, on_demand = plan.scenario, plan.price, None
     node = find_node_type(scenario.node_type) if scenario.node_type else None
+    if plan.pricing.market == "spot":
+        on_demand = price_cluster(plan.cluster, replace(plan.pricing, market="list"))
     return Configuration(
         instance_type=scenario.node_type or "node",
         nodes=scenario.nodes,
-        usd_per_node_hour=None if plan.price is None else float(plan.price.usd_per_node_hour),
+        usd_per_node_hour=None if price is None else float(price.usd_per_node_hour),
         vcpus=node.vcpus if node else float(plan.cluster.cores_per_node),
         memory_gib=node.memory_gib if node else None,
+        usd_per_node_hour_on_demand=None if on_demand is None else float(on_demand.usd_per_node_hour),
     )
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from nodewise.core.errors import CorruptFileError
@@ -31,19 +32,34 @@ class SearchState:
         self._workspace = workspace
         facts = json.dumps(to_json([spec.jobs, spec.dataset, spec.scenarios[0].engine]), sort_keys=True)
         self._fingerprint = hashlib.sha256(facts.encode()).hexdigest()
-        self.path = workspace.root / "advice" / f"{slug_of(spec.name)}-{self._fingerprint[:8]}.json"
+        self._slug = slug_of(spec.name)
+        self.path = workspace.root / "advice" / f"{self._slug}-{self._fingerprint[:8]}.json"
 
     def load(self) -> list[AdviceStep]:
         """The runs so far, in their order."""
-        if not self.path.is_file():
-            return []
-        try:
-            kept = json.loads(self.path.read_text(encoding="utf-8"))
-            return [_step(step) for step in kept["steps"]]
-        except (ValueError, KeyError, TypeError) as error:
-            raise CorruptFileError(
-                str(self.path), f"no search can be read from it: {error}", hint="remove it, or begin anew with --anew"
-            ) from None
+        return _load(self.path) if self.path.is_file() else []
+
+    def of_same_name(self) -> list[list[AdviceStep]]:
+        """The runs of the other jobs of this name, with other settings or other data; those of each job.
+
+        Raises:
+            CorruptFileError: A file is damaged.
+        """
+        paths = self.path.parent.glob(f"{self._slug}-{'[0-9a-f]' * 8}.json")
+        return [_load(path) for path in sorted(paths) if path != self.path]
+
+    def records_per_run(self) -> int | None:
+        """Images that a run of the search handled, the newest one that ended well; None: nobody knows of any."""
+        ids = {step.run_id for step in self.load() if step.is_ok and step.run_id is not None}
+        # Of what a program handles its record does not tell.
+        found = (
+            stage.records
+            for run in self._workspace.list_runs()
+            if run.run_id in ids
+            for stage in run.stages
+            if stage.name == "prepare"
+        )
+        return next(found, None)
 
     def save(self, steps: list[AdviceStep]) -> None:
         """Keep them, whole or not at all."""
@@ -56,6 +72,16 @@ class SearchState:
 def slug_of(name: str) -> str:
     """A name such as a file may have."""
     return re.sub(r"[^a-z0-9]+", "-", name.casefold()).strip("-")[:40] or "job"
+
+
+def _load(path: Path) -> list[AdviceStep]:
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return [_step(step) for step in kept["steps"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptFileError(
+            str(path), f"no search can be read from it: {error}", hint="remove it, or begin anew with --anew"
+        ) from None
 
 
 def _step(kept: dict[str, Any]) -> AdviceStep:

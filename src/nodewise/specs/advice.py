@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import ClassVar, Literal
 
 from nodewise.core.shown import Shown
+from nodewise.specs.advice_request import SpotSpec, StreamSpec
 
 __all__ = [
     "Advice",
@@ -21,6 +22,7 @@ __all__ = [
     "ReplayedSearch",
     "ScaleOutResult",
     "ScaleOutRow",
+    "StreamFigures",
 ]
 
 Goal = Literal["cost", "time"]
@@ -42,6 +44,7 @@ class Configuration:
     Attributes:
         usd_per_node_hour: None where no price is known.
         vcpus, memory_gib: Of one node; None where nobody says.
+        usd_per_node_hour_on_demand: Beside a spot price; None where that is not one, or it is not known.
     """
 
     instance_type: str
@@ -49,6 +52,7 @@ class Configuration:
     usd_per_node_hour: float | None = None
     vcpus: float | None = None
     memory_gib: float | None = None
+    usd_per_node_hour_on_demand: float | None = None
 
     @property
     def name(self) -> ConfigurationName:
@@ -61,6 +65,23 @@ class Configuration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StreamFigures:
+    """What a configuration does with a stream.
+
+    Attributes:
+        records_per_s: The most that it can handle.
+        head_room: Share of it that the stream leaves; below 0 the stream is too much.
+        p95_s: What 95 % of the records take at most, from arrival until done; None where the stream is too much.
+        most_per_s: Rate up to which 95 % of the records are done within the limit.
+    """
+
+    records_per_s: float
+    head_room: float
+    p95_s: float | None
+    most_per_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RankedConfiguration:
     """A configuration with what is known, or believed, of a run on it.
 
@@ -69,9 +90,11 @@ class RankedConfiguration:
         runs: How often it was run on.
         seconds: Of a measured one the median of its runs, else what half of all runs are believed to stay below.
         seconds_low, seconds_high: A run lies between them with a probability of 90 %.
-        cost_usd, cost_usd_low, cost_usd_high: Likewise; None where no price is known.
-        chance_within: Probability that a run keeps to the deadline or the budget; None if there is none.
-        is_on_front: Whether no other one is believed to be both faster and cheaper.
+        expected_s: What a run takes on average with the interruptions that are assumed; None without.
+        cost_usd, cost_usd_low, cost_usd_high: Likewise, with the interruptions; None where no price is known.
+        chance_within: Probability that it keeps to the deadline or the budget, or up with the stream; None without.
+        is_on_front: Whether no other one is believed to be both faster and cheaper; of a stream: cheaper per hour.
+        stream: What it does with the stream; None without.
         why: What the figures rest on, in words.
     """
 
@@ -87,6 +110,8 @@ class RankedConfiguration:
     chance_within: float | None
     is_on_front: bool
     why: str
+    expected_s: float | None = None
+    stream: StreamFigures | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +122,8 @@ class AdviceStep:
         source: ``run`` by nodewise, ``told`` by a person, ``known`` before the search began.
         seconds: How long it took; of a run that failed, until then.
         cost_usd: What it cost; None where no price is known.
-        best: The objective's best value up to then, in US dollars or seconds; None while nothing was within the limit.
+        best: The objective's best value up to then, in US dollars, seconds, or of a stream US dollars per hour; None
+            while nothing was within the limit.
         run_id: None of what was told.
     """
 
@@ -138,11 +164,14 @@ class Advice(Shown):
     Attributes:
         goal: What is to be small.
         deadline_s, budget_usd: Limit on the time of a run, or on its cost; None: no limit.
+        spot: The interruptions that are assumed; None: nodes on demand.
+        stream: The stream to keep up with, at least cost per hour; None: the job is a batch.
         sentence: Choice, gain, price, and when another choice wins.
         choice: None before a run has ended well within the limit.
         ranked: Every configuration, the best first: measured and predicted ones together. Empty before a run has ended
             well: until then nothing is known but which configuration promises more than another.
         candidates: How many configurations there are.
+        left_out: How many more were left out, by reason.
         steps: The runs so far.
         search_cost_usd: Of all of them; None where no price is known.
         proposal: The run to make next; None when the search is over.
@@ -169,6 +198,9 @@ class Advice(Shown):
     reason: str
     changes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    spot: SpotSpec | None = None
+    stream: StreamSpec | None = None
+    left_out: dict[str, int] = field(default_factory=dict)
     report_path: str = ""
 
 
@@ -222,7 +254,8 @@ class ScaleOutRow:
     """A configuration whose run time was predicted and is known.
 
     Attributes:
-        low_s, high_s: The predicted time lies between them with a probability of 90 %.
+        low_s, high_s: It lies between them with a probability of 90 %.
+        gpus: Of all nodes together, where the trace is of training; else None.
     """
 
     workload: str
@@ -234,6 +267,7 @@ class ScaleOutRow:
     predicted_s: float
     low_s: float
     high_s: float
+    gpus: int | None = None
 
     @property
     def error(self) -> float:
