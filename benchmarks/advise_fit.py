@@ -35,6 +35,26 @@ KEPT_NEAR = 0.1
 
 Array = NDArray[np.float64]
 
+VAGUE = replace(
+    GENERAL,
+    level=Effect(6.0, 2.0),
+    cores=Effect(-0.5, 0.3),
+    curvature=Effect(0.0, 0.3),
+    node_size=Effect(0.0, 0.2),
+    memory=Effect(0.0, 0.2),
+    price=Effect(-0.5, 0.3),
+    shortage=Effect(0.7, 0.5),
+    deeper_shortage=Effect(0.0, 0.2),
+    short_of_memory=0.3,
+    family=0.2,
+    instance_type=0.2,
+    smooth=0.2,
+    smooth_cluster=2.0,
+    smooth_node=2.0,
+    noise=0.1,
+)
+"""What one may think without having looked at the traces."""
+
 
 @dataclass(frozen=True)
 class Job:

@@ -91,6 +91,10 @@ def summarise(values: list[float]) -> dict[str, float]:
     return {"median": median(values), "min": min(values), "max": max(values), "n": len(values)}
 
 
+OWN_FACTS = {"date", "machine", "cores", "memory_bytes", "python", "versions", "sides"}
+"""Of a result, what :func:`write` says itself."""
+
+
 def write(name: str, facts: dict[str, Any], measured: dict[str, dict[str, list[float]]], output: Path | None) -> None:
     """Write ``results/<name>.json``."""
     versions = {}

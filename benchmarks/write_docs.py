@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from docs_figures import label, precise, rate, spread
+from docs_forecast import forecast_section, whatif_section, whatif_validation_section
 from docs_training import score_section, strategies_section, train_section
 from nodewise.core.files import write_atomic
 
@@ -29,6 +30,9 @@ def page() -> str:
         "train": train_section,
         "strategies": strategies_section,
         "score": score_section,
+        "forecast": forecast_section,
+        "whatif": whatif_section,
+        "whatif_validation": whatif_validation_section,
         "emulation": emulation_section,
         "meter_overhead": meter_section,
     }

@@ -149,17 +149,17 @@ def replay_forecast(traces: StrPath, *, train_smallest: int = 3, progress: Progr
 
     Args:
         traces: CSV file, as :func:`~nodewise.advice.traces.read_traces` takes it.
-        train_smallest: Node counts of each node type to learn from, the smallest ones.
+        train_smallest: Node counts of each node type to learn from, the smallest ones; of GPUs those that are powers
+            of two.
 
     Raises:
         InputError: The file cannot be read, or ``train_smallest`` is below 1.
     """
-    from nodewise.advice.scaleout import predict_scale_out
-    from nodewise.advice.traces import read_traces
+    from nodewise.runs.scaleout import replay_scale_out
 
     if train_smallest < 1:
         raise InputError(f"train_smallest is {train_smallest}, and must be at least 1")
-    return predict_scale_out(read_traces(Path(traces)), train_smallest, progress)
+    return replay_scale_out(Path(traces), train_smallest, progress)
 
 
 def _check(request: Request, max_search_usd: float | None) -> None:

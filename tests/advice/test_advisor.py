@@ -176,6 +176,20 @@ def test_what_would_change_an_answer_with_a_limit_is_told() -> None:
     assert tighter.startswith("With a budget below $0.0")
 
 
+def test_what_limits_is_said_of_memory_and_of_nodes() -> None:
+    lacking, observed = search(needs_memory)
+    memory, *nodes = lacking.limits
+    assert memory.startswith("Memory: below ")
+    assert 64 <= float(memory.split()[2]) <= 128  # the job needs 100 GiB
+    assert lacking.choice is not None
+    assert all(line.startswith("Nodes: ") and line.endswith(("(predicted)", "(measured)")) for line in nodes)
+    # All that is known of one run is what it took.
+    assert search(scaling, most=0)[0].limits == ()
+    (unknown, nodes_line) = Advisor("made", SPACE, Request()).advise(observed[:1], []).limits
+    assert unknown.startswith("Memory: ")
+    assert nodes_line.startswith("Nodes: ")
+
+
 def test_interruptions_are_in_time_cost_and_words() -> None:
     spot = SpotSpec(interruptions_per_hour=0.2, checkpoint_s=300)
     space = search_space(

@@ -17,7 +17,7 @@ SPACE = search_space(configurations(["a1.large"], [2, 4]))
 
 def posterior(mean_s: list[float], deviation: float) -> Posterior:
     means = np.log([mean_s, [2 * second for second in mean_s]])
-    return Posterior(np.array([0.75, 0.25]), means, np.full((2, 2), deviation))
+    return Posterior(np.array([0.75, 0.25]), means, np.full((2, 2), deviation), lacks_memory=np.zeros(2))
 
 
 def test_values_are_dollars_or_seconds() -> None:

@@ -54,6 +54,7 @@ def test_all_of_two_candidates_are_run_and_kept(spec: CompareSpec) -> None:
     assert "Nightly job" in page
     assert advice.sentence in page.replace("&#39;", "'")
     assert "<script" not in page
+    assert any(line.startswith("The last run of the choice: ") for line in advice.limits)
     assert advice.choice is not None
     assert (advice.is_settled, advice.reason) == (True, "every configuration was run")
     # What was run is not run again.

@@ -10,10 +10,11 @@ import numpy as np
 from nodewise.advice.belief import Posterior
 from nodewise.advice.changes import changes_of
 from nodewise.advice.interruptions import Interruptions
+from nodewise.advice.limiting import limits_of
 from nodewise.advice.objective import Objective, least_cost, least_rate, least_time
+from nodewise.advice.quantiles import HIGH, LOW, MIDDLE, quantiles
 from nodewise.advice.ranking import rank
 from nodewise.advice.request import Request
-from nodewise.advice.quantiles import HIGH, LOW, MIDDLE, quantiles
 from nodewise.advice.search import LEAST_RUNS, STOP_BELOW, PooledSearch
 from nodewise.advice.space import Observation, SearchSpace
 from nodewise.advice.stream_words import stream_changes_of, stream_notes_of, stream_sentence_of
@@ -98,6 +99,7 @@ class Advisor:
             proposal=None if proposed is None else self._proposal(proposed, posterior, observed),
             is_settled=proposed is None,
             reason=self._reason(proposed, posterior, observed),
+            limits=tuple(limits_of(self._space, posterior, choice, ranked)),
             changes=tuple(
                 changes_of(request, choice, ranked) if request.stream is None else stream_changes_of(choice, ranked)
             ),

@@ -37,11 +37,13 @@ class Posterior:
     Attributes:
         weights: Probability of each model, shape (k,).
         means, deviations: Shape (k, n); of a run to come, its noise included.
+        lacks_memory: Probability that the memory of a configuration is too small for the job, shape (n,).
     """
 
     weights: Array
     means: Array
     deviations: Array
+    lacks_memory: Array
 
 
 class Belief:
@@ -83,10 +85,12 @@ class Belief:
         weights = np.array([model.log_weight for model in models])
         scaled = np.exp(weights - weights.max())
         variances = np.array([np.diag(model.covariance) for model in models])
+        shares = scaled / scaled.sum()
         return Posterior(
-            weights=scaled / scaled.sum(),
+            weights=shares,
             means=np.array([model.mean for model in models]),
             deviations=np.sqrt(np.maximum(variances, 0.0) + self._noise),
+            lacks_memory=shares @ [model.is_short for model in models],
         )
 
     def log_evidence(self, observed: Sequence[Observation]) -> float:

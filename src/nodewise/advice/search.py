@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from nodewise.advice.belief import Belief
+from nodewise.advice.knowledge import GENERAL, Knowledge
 from nodewise.advice.methods import is_over
 from nodewise.advice.objective import Objective, least_cost
 from nodewise.advice.space import Observation, SearchSpace
@@ -30,7 +31,7 @@ class PooledSearch:
 
     Args:
         objective: What is to be small; None: the cost.
-        similar: Runs of jobs like this one, as :class:`~nodewise.advice.belief.Belief` takes them.
+        similar, knowledge: As :class:`~nodewise.advice.belief.Belief` takes them.
 
     Attributes:
         belief: Of the job.
@@ -44,9 +45,10 @@ class PooledSearch:
         *,
         objective: Objective | None = None,
         similar: Sequence[Sequence[Observation]] = (),
+        knowledge: Knowledge = GENERAL,
     ) -> None:
         self._space, self._max_runs, self._is_capped = space, max_runs or MOST_RUNS, max_runs is not None
-        self.belief = Belief(space, similar=similar)
+        self.belief = Belief(space, knowledge, similar)
         self._objective = objective or least_cost(space)
 
     def propose(self, observed: Sequence[Observation]) -> int | None:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from nodewise.specs.results import ScenarioResult
 
-__all__ = ["cost_per_1000", "cost_ratio", "efficiency", "overlap", "speedup", "speedup_range", "work_speedup"]
+__all__ = [
+    "are_apart",
+    "cost_per_1000",
+    "cost_ratio",
+    "efficiency",
+    "overlap",
+    "speedup",
+    "speedup_range",
+    "work_speedup",
+]
 
 
 def speedup(baseline: ScenarioResult, scenario: ScenarioResult) -> float | None:
@@ -42,6 +51,19 @@ def cost_ratio(baseline: ScenarioResult, scenario: ScenarioResult) -> float | No
 def cost_per_1000(cost_usd: float | None, records: int) -> float | None:
     """US dollars per 1000 records; None where the cost is unknown or nothing went through."""
     return None if cost_usd is None or records <= 0 else cost_usd / records * 1000
+
+
+def are_apart(one: ScenarioResult, other: ScenarioResult) -> bool:
+    """Whether the ranges of their billed times lie so far apart that equal scenarios would hardly ever show it.
+
+    With three runs each, ranges of equal scenarios do not even touch in one comparison of ten. So the gap has to be a
+    part of both ranges together: 0.6 (12 / pairs - 1), where ``pairs`` is the product of the numbers of runs; from 12
+    pairs on any gap will do. In simulation (times with a normal, a log-normal or Student's t-distribution) equal
+    scenarios are then told apart in 2 to 7 % of comparisons, whatever their spread.
+    """
+    gap = max(other.seconds_min - one.seconds_max, one.seconds_min - other.seconds_max)
+    spread = one.seconds_max - one.seconds_min + other.seconds_max - other.seconds_min
+    return gap > max(0, 0.6 * (12 / (one.repeats * other.repeats) - 1)) * spread and gap > 0
 
 
 def overlap(one: ScenarioResult, other: ScenarioResult) -> bool:

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from nodewise.analysis import ratios
 from nodewise.analysis.limits import LimitKind, find_limits
-from nodewise.analysis.ratios import overlap, speedup_range
+from nodewise.analysis.ratios import are_apart, overlap, speedup_range
 from nodewise.core.units import format_duration, format_ratio, format_usd
 from nodewise.specs.place import EmulationTier
 from nodewise.specs.results import ComparisonResult, ScenarioResult
@@ -152,13 +152,14 @@ def _in_few_words(one: ScenarioResult, many: ScenarioResult) -> str:
 
 def _differ(one: ScenarioResult, other: ScenarioResult) -> bool:
     if max(one.repeats, other.repeats) > 1:
-        return not overlap(one, other)
+        return are_apart(one, other)
     return abs(one.seconds - other.seconds) > SAME_WITHIN * max(one.seconds, other.seconds)
 
 
 def _tie(one: ScenarioResult, other: ScenarioResult) -> str:
     if max(one.repeats, other.repeats) > 1:
-        return f"the billed times of {_with_range(one)} and {_with_range(other)} overlap"
+        what = "overlap" if overlap(one, other) else "lie too close together for so few runs"
+        return f"the billed times of {_with_range(one)} and {_with_range(other)} {what}"
     return (
         f"{one.name} took {format_duration(one.seconds)} and {other.name} {format_duration(other.seconds)} "
         f"of billed time, and one run each shows no spread"

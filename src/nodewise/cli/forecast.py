@@ -161,8 +161,9 @@ def _replay(traces: str, train_smallest: int, json: str | None) -> None:
     output = console(stderr=json == "-")
     if result.rows:
         error, covered = percent(result.mean_error, 1), percent(result.covered)
+        what = "nodes" if result.rows[0].gpus is None else "GPUs"
         output.print(
-            f"{plural(len(result.rows), 'run time')} on more nodes, predicted from the {result.train_smallest} "
+            f"{plural(len(result.rows), 'run time')} on more {what}, predicted from the {result.train_smallest} "
             f"smallest counts of each node type: wrong by {error} in the mean, and {covered} lie within their 90 % "
             "interval."
         )
@@ -185,7 +186,7 @@ def _worst(result: ScaleOutResult) -> Table:
     for row in sorted(result.rows, key=lambda row: -row.error)[:WORST_SHOWN]:
         table.add_row(
             one_line(", ".join(filter(None, (row.workload, row.framework, row.dataset))) or NOTHING),
-            one_line(f"{row.nodes} x {row.instance_type}"),
+            one_line(f"{row.nodes} x {row.instance_type}" + (f", {row.gpus} GPUs" if row.gpus else "")),
             format_duration(row.measured_s),
             format_duration(row.predicted_s),
             f"{format_duration(row.low_s)} - {format_duration(row.high_s)}",

@@ -13,7 +13,7 @@ from nodewise.specs.advice import Advice
 
 __all__ = ["advice_page", "write_advice_page"]
 
-ROWS_SHOWN = 40
+ROWS_SHOWN = 20
 
 
 def advice_page(advice: Advice, *, command: str = "") -> str:

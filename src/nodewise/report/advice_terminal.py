@@ -50,6 +50,8 @@ def render_advice(advice: Advice, console: Console) -> None:
             expected = f" Predicted: {format_duration(proposal.seconds)} (90 %: {low} to {high})."
         console.print(Text(f"Run next: {name}: {proposal.why}.{expected}"))
     console.print(Text(f"{'The search is over' if advice.is_settled else 'The search goes on'}: {advice.reason}."))
+    for limit in advice.limits:
+        console.print(Text(f"{limit}."))
     for text in (*advice.changes, *advice.notes):
         console.print(Text(text))
     if advice.report_path:

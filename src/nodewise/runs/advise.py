@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from nodewise.report.advice_page import write_advice_page
 from nodewise.runs.advise_state import SearchState, slug_of
 from nodewise.runs.candidates import choose_candidates
 from nodewise.runs.machine import provenance
-from nodewise.runs.scenarios import PlannedScenario, plan_scenarios, prepare_work, run_scenario
+from nodewise.runs.scenarios import PlannedScenario, plan_scenarios, prepare_work, run_scenario, summarise_runs
 from nodewise.specs.advice import Advice, AdviceStep, Configuration, ConfigurationName
 from nodewise.specs.advice_request import Candidates
 from nodewise.specs.run import RunRecord
@@ -118,8 +118,10 @@ def run_advice(
                 search.add(name, failed.cluster_s, is_ok=False, source="run", run_id=failed.run_id)
                 continue
             search.add(name, run.cluster_s or 0.0, is_ok=True, source="run", run_id=run.run_id)
+    advice = search.advice()
     path = report_path or workspace.reports_dir / experiment / "report.html"
-    advice = replace(search.advice(), left_out=chosen.left_out, report_path=str(path))
+    limited = (*_recorded_limit(advice, plans, workspace), *advice.limits)
+    advice = replace(advice, limits=limited, left_out=chosen.left_out, report_path=str(path))
     workspace.create()
     path.parent.mkdir(parents=True, exist_ok=True)
     write_advice_page(path, advice, command=shlex.join(provenance()["command"]))
@@ -220,6 +222,20 @@ def _configuration(plan: PlannedScenario) -> Configuration:
         memory_gib=node.memory_gib if node else None,
         usd_per_node_hour_on_demand=None if on_demand is None else float(on_demand.usd_per_node_hour),
     )
+
+
+def _recorded_limit(advice: Advice, plans: Sequence[PlannedScenario], workspace: Workspace) -> Iterator[str]:
+    """What limited the last run on the choice, by its records, if nodewise made one."""
+    if advice.choice is None:
+        return
+    name = advice.choice.configuration.name
+    ids = [step.run_id for step in advice.steps if step.configuration == name and step.is_ok and step.run_id]
+    run = next((run for run in workspace.list_runs() if ids and run.run_id == ids[-1]), None)
+    plan = next(plan for plan in plans if _configuration(plan).name == name)
+    if run is not None:
+        sentence = summarise_runs(plan, [run], workspace).limit_sentence
+        if sentence:
+            yield f"The last run of the choice: {sentence.rstrip('.')}"
 
 
 def _newest(workspace: Workspace, experiment: str) -> RunRecord | None:

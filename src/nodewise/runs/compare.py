@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from nodewise.analysis.compare import compare_scenarios, summarise_scenario
+from nodewise.analysis.compare import compare_scenarios
 from nodewise.core.errors import NodewiseError
 from nodewise.core.files import write_atomic
 from nodewise.core.machine import machine_cores
@@ -18,9 +18,9 @@ from nodewise.core.progress import Progress
 from nodewise.report.html import Evidence, write_html
 from nodewise.runs.compared import ComparedWork
 from nodewise.runs.machine import provenance
-from nodewise.runs.scenarios import PlannedScenario, plan_scenarios, prepare_work, run_scenario
+from nodewise.runs.scenarios import PlannedScenario, plan_scenarios, prepare_work, run_scenario, summarise_runs
 from nodewise.specs.codec import to_json
-from nodewise.specs.results import ComparisonResult, ScenarioResult
+from nodewise.specs.results import ComparisonResult
 from nodewise.specs.run import RunRecord
 from nodewise.specs.scenario import CompareSpec
 from nodewise.workspace import Workspace
@@ -74,7 +74,9 @@ def run_comparison(
     if failures and len(failures) == len(plans):
         raise next(iter(failures.values()))
     summaries = [
-        _summarise(plan, runs[plan.scenario.name], workspace) for plan in plans if plan.scenario.name not in failures
+        summarise_runs(plan, runs[plan.scenario.name], workspace)
+        for plan in plans
+        if plan.scenario.name not in failures
     ]
     result = compare_scenarios(
         spec.name,
@@ -90,17 +92,6 @@ def run_comparison(
     write_html(report_path, result, images=work.images, evidence=evidence)
     write_atomic(report_path.with_suffix(".json"), json.dumps(to_json(result), indent=2) + "\n")
     return result
-
-
-def _summarise(plan: PlannedScenario, runs: Sequence[RunRecord], workspace: Workspace) -> ScenarioResult:
-    return summarise_scenario(
-        plan.scenario,
-        runs,
-        {run.run_id: workspace.read_tasks(run.run_id) for run in runs},
-        price_usd_per_hour=None if plan.price is None else plan.price.usd_per_node_hour,
-        price_note="" if plan.price is None else plan.price.note,
-        usage={run.run_id: workspace.read_usage(run.run_id) for run in runs},
-    )
 
 
 def _evidence(

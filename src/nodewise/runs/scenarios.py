@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nodewise.analysis.compare import summarise_scenario
 from nodewise.core.errors import MissingDependencyError
 from nodewise.core.machine import machine_cores
 from nodewise.core.progress import Progress
@@ -20,11 +21,12 @@ from nodewise.runs.compared import ComparedWork
 from nodewise.runs.compared_program import ComparedProgram
 from nodewise.runs.session import open_session
 from nodewise.specs.cluster import ClusterSpec
+from nodewise.specs.results import ScenarioResult
 from nodewise.specs.run import RunRecord
 from nodewise.specs.scenario import CompareSpec, Scenario
 from nodewise.workspace import Workspace
 
-__all__ = ["PlannedScenario", "plan_scenarios", "prepare_work", "run_scenario"]
+__all__ = ["PlannedScenario", "plan_scenarios", "prepare_work", "run_scenario", "summarise_runs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,3 +152,15 @@ def run_scenario(
     finally:
         if folder is not None:
             work.clean(folder)
+
+
+def summarise_runs(plan: PlannedScenario, runs: Sequence[RunRecord], workspace: Workspace) -> ScenarioResult:
+    """The finished runs of a scenario, at least one, in order of time."""
+    return summarise_scenario(
+        plan.scenario,
+        runs,
+        {run.run_id: workspace.read_tasks(run.run_id) for run in runs},
+        price_usd_per_hour=None if plan.price is None else plan.price.usd_per_node_hour,
+        price_note="" if plan.price is None else plan.price.note,
+        usage={run.run_id: workspace.read_usage(run.run_id) for run in runs},
+    )

@@ -176,6 +176,7 @@ class Advice(Shown):
         search_cost_usd: Of all of them; None where no price is known.
         proposal: The run to make next; None when the search is over.
         is_settled: Whether the stop rule ended the search; ``reason`` says by which figures.
+        limits: What limits the job, a sentence each; of a choice that nodewise ran itself, first what its records say.
         changes: What would change the answer, a sentence each.
         notes: What else should be known, such as drift.
         report_path: The HTML report; empty if none was written.
@@ -196,6 +197,7 @@ class Advice(Shown):
     proposal: Proposal | None
     is_settled: bool
     reason: str
+    limits: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     spot: SpotSpec | None = None

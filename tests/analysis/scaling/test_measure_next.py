@@ -5,17 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from nodewise.analysis.scaling.belief import ScalingBelief
+from nodewise.analysis.scaling.clusters import clusters_alike
 from nodewise.analysis.scaling.measure_next import LEAST_COUNTS, MOST_RUNS, WIDE, candidate_counts, plan_runs
 
 COUNTS = np.array([1.0, 2.0, 4.0, 8.0])
 
 
 def belief_of(nodes: np.ndarray) -> ScalingBelief:
-    return ScalingBelief(nodes, np.ones_like(nodes), 100 * (0.1 + 0.9 / nodes))
+    return ScalingBelief(clusters_alike(nodes, np.ones_like(nodes)), 100 * (0.1 + 0.9 / nodes))
 
 
 def plan(belief: ScalingBelief, measured: list[int], *asked: int) -> list[int]:
-    band = belief.expected_band(np.array(asked, np.float64), np.ones(len(asked)))
+    band = belief.expected_band(clusters_alike(np.array(asked, np.float64), np.ones(len(asked))))
     intervals = dict(zip(asked, zip(band.low_s.tolist(), band.high_s.tolist(), strict=True), strict=True))
     return plan_runs(belief, measured, intervals, 1.0)
 
@@ -37,7 +38,7 @@ def test_far_beyond_the_measured_range_a_run_is_proposed_beyond_it() -> None:
 def test_the_proposed_runs_do_narrow_the_interval_to_what_is_wanted() -> None:
     asked = np.array([64.0])
     planned = plan(belief_of(COUNTS[:3]), [1, 2, 4], 64)
-    after = belief_of(np.array([*COUNTS[:3], *planned])).expected_band(asked, np.ones(1))
+    after = belief_of(np.array([*COUNTS[:3], *planned])).expected_band(clusters_alike(asked, np.ones(1)))
     # Planned from a normal distribution that stands for a skewed one: near is enough.
     assert after.high_s[0] / after.low_s[0] < WIDE * 1.2
 

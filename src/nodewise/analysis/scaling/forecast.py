@@ -12,6 +12,7 @@ import numpy as np
 from nodewise.analysis.regression import Array
 from nodewise.analysis.scaling import words
 from nodewise.analysis.scaling.belief import ScalingBelief
+from nodewise.analysis.scaling.clusters import clusters_alike
 from nodewise.analysis.scaling.laws import fit_laws, law_parts, law_seconds
 from nodewise.analysis.scaling.measure_next import plan_runs
 from nodewise.specs.forecast import (
@@ -98,7 +99,7 @@ def forecast_scaling(runs: Sequence[MeasuredRun], subject: ForecastSubject, ques
         amounts=amounts,
         target=float(amounts.max()) * question.data,
         law=laws[0] if laws else None,
-        belief=ScalingBelief(nodes, amounts, work_s),
+        belief=ScalingBelief(clusters_alike(nodes, amounts), work_s),
         price_usd_per_hour=subject.price_usd_per_hour,
     )
     points = known.points(sorted({*measured, *asked}))
@@ -145,7 +146,8 @@ class _Known:
 
     def points(self, counts: Sequence[int]) -> list[ForecastPoint]:
         nodes, data = np.array(counts, np.float64), np.full(len(counts), self.target)
-        run_band, expected = self.belief.run_band(nodes, data), self.belief.expected_band(nodes, data)
+        asked = clusters_alike(nodes, data)
+        run_band, expected = self.belief.run_band(asked), self.belief.expected_band(asked)
         law_s = None if self.law is None else law_seconds(self.law, nodes, data)
         points: list[ForecastPoint] = []
         for index, count in enumerate(counts):

@@ -8,6 +8,7 @@ import numpy as np
 
 from nodewise.analysis.regression import Array
 from nodewise.analysis.scaling.belief import ScalingBelief
+from nodewise.analysis.scaling.clusters import clusters_alike
 
 __all__ = ["LEAST_COUNTS", "MOST_RUNS", "WIDE", "candidate_counts", "plan_runs"]
 
@@ -44,7 +45,8 @@ def plan_runs(
         data: For which; the runs are planned with it too.
     """
     counts = candidate_counts(measured, list(intervals))
-    covariance, noise = belief.covariance(np.array(counts, np.float64), np.full(len(counts), data))
+    clusters = clusters_alike(np.array(counts, np.float64), np.full(len(counts), data))
+    covariance, noise = belief.covariance(clusters)
     targets = [counts.index(count) for count in intervals]
     # Widths are of the real, skewed distributions; each shrinks as the normal one's deviation does.
     widths = np.log([high_s / low_s for low_s, high_s in intervals.values()])
