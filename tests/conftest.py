@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import nodewise
+from nodewise.core.spark_classes import keep_classes
 from nodewise.data.datasets import fetch
 from nodewise.engines.base import Engine
 
@@ -39,6 +40,13 @@ def is_slow(item: pytest.Item) -> bool:
     """Whether a mark says so, for the engine that the test runs on."""
     groups = {mark.args[0] for mark in item.iter_markers("xdist_group")}
     return any(not mark.args or groups & set(mark.args) for mark in item.iter_markers("slow"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fast_spark(request: pytest.FixtureRequest) -> None:
+    """Let Spark start fast, if there are tests on it."""
+    if any(mark.args[0] == "spark" for item in request.session.items for mark in item.iter_markers("xdist_group")):
+        keep_classes()
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from nodewise.workspace import Workspace
+
 
 def test_the_three_jobs_alone_keep_the_contract(cli: Any, read_json: Any, tmp_path: Path) -> None:
     done = cli("prepare", "digits", "shards", "--size", "32", "--sample", "0.2", "--nodes", "2", "--json", "p.json")
@@ -81,7 +83,7 @@ def test_a_wrong_request_is_one_line_exit_2_and_no_run(
     assert content["ok"] is False
     assert content["result"] is None
     assert set(content["error"]) == {"code", "message", "hint"}
-    assert json.loads(cli("runs", "list", "--json", "-").stdout)["result"]["runs"] == []
+    assert Workspace(tmp_path / "ws").list_runs() == []
 
 
 def test_a_class_without_images_is_named(cli: Any, tmp_path: Path) -> None:
@@ -126,7 +128,12 @@ def test_a_job_that_fails_is_kept_with_its_reason_and_leaves_no_data_set(
 
 @pytest.mark.parametrize(
     ("engine", "number"),
-    [("local", signal.SIGINT), ("local", signal.SIGTERM), ("ray", signal.SIGINT), ("spark", signal.SIGINT)],
+    [
+        ("local", signal.SIGINT),
+        pytest.param("local", signal.SIGTERM, marks=pytest.mark.slow),
+        ("spark", signal.SIGINT),
+        pytest.param("ray", signal.SIGINT, marks=pytest.mark.slow),
+    ],
 )
 def test_an_interrupted_command_leaves_no_process_and_a_killed_run(
     cli: Any, environment: dict[str, str], mark: Any, tmp_path: Path, engine: str, number: signal.Signals
@@ -158,6 +165,7 @@ def test_an_interrupted_command_leaves_no_process_and_a_killed_run(
     assert list((tmp_path / "ws" / "runs" / newest["run_id"]).glob("*.safetensors")) == []
 
 
+@pytest.mark.slow
 def test_a_worker_killed_from_outside_changes_no_shard(
     cli: Any, environment: dict[str, str], mark: Any, tmp_path: Path
 ) -> None:

@@ -45,7 +45,7 @@ def run_tasks(site: Site, cluster: ClusterSpec, some: list[Any], last: Any) -> N
     [pytest.param(None, name, id=name, marks=on_no_cluster(name).args[1][0].marks) for name in LIMITS_BYTES],
     indirect=["engine"],
 )
-@pytest.mark.slow("ray")
+@pytest.mark.slow("spark", "ray")
 def test_a_task_past_the_limit_is_ended_reported_and_tried_again(site: Site, tmp_path: Path, name: EngineName) -> None:
     limit_bytes = LIMITS_BYTES[name]
     cluster = ClusterSpec(engine=name, nodes=2, limits=NodeLimits(memory_bytes=limit_bytes))

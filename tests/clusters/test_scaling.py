@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -21,7 +22,7 @@ from nodewise.engines.registry import create_engine
 from nodewise.specs.cluster import ClusterSpec, EngineName
 from nodewise.workspace import Workspace
 
-MOST = 3
+MOST = 3 if os.environ.get("NODEWISE_TEST_ALL") == "1" else 2
 PATIENCE_S = 90.0
 
 
@@ -37,7 +38,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 @pytest.fixture
 def scaled(workspace: Workspace) -> Iterator[Callable[[EngineName], Engine]]:
-    """Starts an engine on a cluster ``elastic`` of one to three nodes."""
+    """Starts an engine on a cluster ``elastic`` of one node or more."""
     with closing(_Started()) as started:
 
         def start(name: EngineName) -> Engine:
@@ -64,25 +65,25 @@ class _Started:
 
 
 def nodes_come_and_go(workspace: Workspace, engine: Engine) -> None:
-    """A burst of tasks makes one node three, and some seconds without any make them one again."""
+    """A burst of tasks makes one node as many as there may be, and some seconds without any make them one again."""
     assert workspace.clusters.get("elastic").nodes == 1
     at_work = set()
-    # More than one node could do in time; on a slow machine it takes a while until three are up.
+    # More than one node could do in time; on a slow machine it takes a while until all are up.
     with closing(engine.map("burst", tasks.sleep, [1.0] * 120)) as results:
         for result in results:
             at_work.add(result.record.node)
             if len(at_work) == MOST:
                 break
-    assert at_work == {"node-0", "node-1", "node-2"}
+    assert at_work == {f"node-{number}" for number in range(MOST)}
     wait_until(lambda: workspace.clusters.get("elastic").nodes == 1)
     events = workspace.clusters.events(workspace.clusters.get("elastic").cluster_id)
     changes = [event.kind for event in events if event.kind.startswith("NODE_")]
-    assert changes.count("NODE_REMOVED") == 2
+    assert changes.count("NODE_REMOVED") == MOST - 1
     assert "NODE_LOST" not in changes
     added = [event.message for event in events if event.kind == "NODE_ADDED"]
-    assert added[-1].endswith("tasks wait; 3 nodes now")
+    assert added[-1].endswith(f"tasks wait; {MOST} nodes now")
     # And again: those that went are no hindrance.
-    assert len(list(engine.map("after", tasks.sleep, [0.1] * 3))) == 3
+    assert len(list(engine.map("after", tasks.sleep, [0.1] * MOST))) == MOST
 
 
 @on_no_cluster("spark")
@@ -92,7 +93,7 @@ def test_spark_gets_nodes_while_tasks_wait_and_gives_back_idle_ones(
     engine = scaled("spark")
     with pytest.raises(InputError, match="train needs all nodes at once, which Spark does not do on a cluster that"):
         engine.gang("train", tasks.gather_twice, "hello")
-    with pytest.raises(InputError, match="'elastic' has 1 to 3 nodes, as its engine needs them"):
+    with pytest.raises(InputError, match=f"'elastic' has 1 to {MOST} nodes, as its engine needs them"):
         resize_cluster(workspace, "elastic", 2, force=True)
     nodes_come_and_go(workspace, engine)
 

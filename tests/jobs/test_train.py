@@ -294,6 +294,7 @@ def test_a_training_that_was_killed_goes_on_to_the_same_bytes(small_shards: Path
             path.unlink()
 
 
+@pytest.mark.slow("local")
 @pytest.mark.parametrize("engine", ENGINES, indirect=True)
 def test_a_gang_that_lost_a_worker_goes_on_from_its_checkpoint(
     engine: Engine, small_shards: Path, tmp_path: Path

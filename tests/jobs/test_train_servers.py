@@ -24,15 +24,17 @@ def _carried() -> None:
 
 @on_cluster("ray", crews.NODES)
 class TestTraining:
+    @pytest.mark.parametrize("workers_per_node", [1, pytest.param(2, marks=pytest.mark.slow)])
     def test_workers_that_wait_for_each_other_take_the_steps_of_one(
-        self, engine: Engine, small_shards: Path, tmp_path: Path
+        self, engine: Engine, small_shards: Path, tmp_path: Path, workers_per_node: int
     ) -> None:
-        spec = replace(SPEC, optimizer="adam", workers_per_node=2)
+        spec = replace(SPEC, optimizer="adam", workers_per_node=workers_per_node)
         _, reference = crews.planned("ray", small_shards, spec, tmp_path / "alone")
         job, plan = crews.planned("ray", small_shards, spec, tmp_path / "together")
         alone = crews.train_alone(reference)
-        outcomes = crews.with_servers(engine, job.crew_function, plan, spec.workers_per_node)
-        assert [outcome.world_size for outcome in outcomes] == [6] * 6
+        outcomes = crews.with_servers(engine, job.crew_function, plan, workers_per_node)
+        world_size = crews.NODES * workers_per_node
+        assert [outcome.world_size for outcome in outcomes] == [world_size] * world_size
         for epoch, expected in zip(outcomes[0].epochs, alone.epochs, strict=True):
             assert epoch.loss == pytest.approx(expected.loss, abs=1e-4)
             assert epoch.test_accuracy == expected.test_accuracy
@@ -44,7 +46,7 @@ class TestTraining:
         # 122,570 numbers of four bytes, whenever a worker had a part of the batch.
         assert all(worker.sent_bytes % (4 * 122_570) == 0 for worker in workers)
 
-    @pytest.mark.parametrize("is_async", [False, True])
+    @pytest.mark.parametrize("is_async", [pytest.param(False, marks=pytest.mark.slow), True])
     def test_when_a_worker_is_killed_the_others_go_on_and_it_is_reported(
         self, engine: Engine, small_shards: Path, tmp_path: Path, is_async: bool
     ) -> None:

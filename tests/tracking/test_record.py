@@ -249,7 +249,11 @@ for _ in range(3):
         )
         for _ in range(4)
     ]
-    ends = [process.communicate(b"go\n", timeout=200) for process in processes]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+    ends = [process.communicate(timeout=200) for process in processes]
     assert [(process.returncode, errors) for process, (_, errors) in zip(processes, ends, strict=True)] == [
         (0, b"")
     ] * 4

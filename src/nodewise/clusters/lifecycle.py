@@ -14,6 +14,7 @@ from nodewise.clusters.channel import Channel, connect
 from nodewise.clusters.link import launch
 from nodewise.clusters.plan import ClusterPlan, cluster_folder, plan_from_json, socket_path
 from nodewise.core.errors import ClusterLostError, ClusterStateError, NodewiseError, UnknownNameError
+from nodewise.core.spark_classes import keep_classes
 from nodewise.specs.clusters import ClusterKind, ClusterRecord, ClusterState
 from nodewise.workspace import Workspace
 
@@ -78,6 +79,8 @@ def start_cluster(workspace: Workspace, name: str, tell: Tell = _tell_nobody) ->
     plan = plan_from_json(record.definition)
     for finding in enforce_budgets(workspace, plan.tags):
         tell(finding.message)
+    if plan.cluster.engine == "spark" and plan.cluster.emulated:
+        keep_classes(tell)
     if not workspace.clusters.claim(record.cluster_id, record.definition, plan.cluster.nodes):
         raise ClusterStateError(f"cluster {name!r} is {workspace.clusters.get(name).state} already")
     if plan.cluster.address is not None:

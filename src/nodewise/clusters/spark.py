@@ -6,22 +6,20 @@ import os
 import re
 import secrets
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 from nodewise.clusters.daemons import require_free_port
 from nodewise.clusters.software import START_TIMEOUT_S, ClusterSetting, Scaling
 from nodewise.clusters.spark_demand import SparkDemand
-from nodewise.core.errors import MissingDependencyError
+from nodewise.core.spark_classes import java_options, spark_conf_dir, spark_home
 from nodewise.specs.place import NodePlace
 
 __all__ = ["SparkSoftware"]
 
-# Nodes are JVMs that only hand work to Python: a small heap and the client compiler start in half the time.
-JAVA_OPTIONS = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Xshare:auto"
 EXECUTOR_BYTES = 512 * 2**20
 # Executors that find less than 450 MiB usable refuse to work, and the JVM keeps some for itself.
 LEAST_EXECUTOR_BYTES = 480 * 2**20
+LOG_CONFIG_FILE = "log4j2.properties"
 LOG_CONFIG = """\
 rootLogger.level = warn
 rootLogger.appenderRef.stderr.ref = console
@@ -45,7 +43,8 @@ class SparkSoftware:
 
     def __init__(self, setting: ClusterSetting) -> None:
         self._setting = setting
-        self._home = _spark_home()
+        self._home = spark_home()
+        self._java_options = java_options(setting.folder / LOG_CONFIG_FILE)
         self._demand = SparkDemand(setting.driver_host, *setting.autoscale) if setting.autoscale else None
         self._master_page = ""
         self.address: str | None = None
@@ -58,8 +57,9 @@ class SparkSoftware:
         }
         self._daemon_environment = {
             **self.environment,
+            "SPARK_CONF_DIR": str(spark_conf_dir()),
             "OMP_NUM_THREADS": str(setting.cluster.cores_per_node),
-            "SPARK_DAEMON_JAVA_OPTS": JAVA_OPTIONS,
+            "SPARK_DAEMON_JAVA_OPTS": self._java_options,
             "SPARK_DAEMON_MEMORY": "256m",
         }
 
@@ -113,7 +113,7 @@ class SparkSoftware:
             "spark.driver.bindAddress": setting.driver_host,
             "spark.driver.host": setting.driver_host,
             "spark.executor.cores": str(setting.cluster.cores_per_node),
-            "spark.executor.extraJavaOptions": JAVA_OPTIONS,
+            "spark.executor.extraJavaOptions": self._java_options,
             "spark.executor.memory": f"{heap // 2**20}m",
             "spark.local.dir": str(setting.scratch / "local"),
             "spark.master.rest.enabled": "false",
@@ -124,13 +124,4 @@ class SparkSoftware:
         self._defaults.unlink(missing_ok=True)
         self._defaults.touch(mode=0o600)
         self._defaults.write_text("".join(f"{key} {value}\n" for key, value in settings.items()))
-        (setting.folder / "log4j2.properties").write_text(LOG_CONFIG)
-
-
-def _spark_home() -> Path:
-    found = find_spec("pyspark")
-    if found is None or found.origin is None:
-        raise MissingDependencyError(
-            "engine 'spark' needs the package pyspark", hint="pip install 'nodewise[spark]'"
-        ) from None
-    return Path(found.origin).parent
+        (setting.folder / LOG_CONFIG_FILE).write_text(LOG_CONFIG)

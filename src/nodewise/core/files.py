@@ -22,6 +22,7 @@ __all__ = [
     "is_disk_full",
     "resolve_inside",
     "sha256_of",
+    "user_cache_dir",
     "write_atomic",
 ]
 
@@ -103,6 +104,12 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file, as hexadecimal digits."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def user_cache_dir() -> Path:
+    """Where this user's files are that can be had again, for all workspaces; it need not be there."""
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "nodewise"
 
 
 def resolve_inside(root: Path, name: str) -> Path | None:

@@ -6,12 +6,20 @@ import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 from nodewise.core.errors import MissingDependencyError
 
-__all__ = ["MIN_JAVA", "require_java"]
+__all__ = ["MIN_JAVA", "find_java", "require_java"]
 
 MIN_JAVA = 17
+
+
+def find_java() -> Path | None:
+    """The program that Spark's scripts will call; None: there is none."""
+    home = os.environ.get("JAVA_HOME")
+    java = os.path.join(home, "bin", "java") if home else shutil.which("java")
+    return Path(java) if java is not None and os.access(java, os.X_OK) else None
 
 
 def require_java() -> str:
@@ -21,9 +29,9 @@ def require_java() -> str:
         MissingDependencyError: There is none, or it is too old; the hint names the package to install.
     """
     hint = f"install Java {MIN_JAVA} or later, such as the package openjdk-{MIN_JAVA}-jre-headless, or set JAVA_HOME"
-    home = os.environ.get("JAVA_HOME")
-    java = os.path.join(home, "bin", "java") if home else shutil.which("java")
-    if java is None or not os.access(java, os.X_OK):
+    java = find_java()
+    if java is None:
+        home = os.environ.get("JAVA_HOME")
         place = f"JAVA_HOME is {home}, which has no bin/java" if home else "no java on the PATH"
         raise MissingDependencyError(f"engine 'spark' needs Java {MIN_JAVA} or later: {place}", hint=hint)
     shown = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr

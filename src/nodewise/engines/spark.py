@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import signal
 import sys
@@ -17,8 +18,9 @@ from typing import Any
 
 import psutil
 
-from nodewise.core.errors import InputError, MissingDependencyError, NodewiseError
+from nodewise.core.errors import InputError, NodewiseError
 from nodewise.core.java import require_java
+from nodewise.core.spark_classes import java_options, spark_conf_dir, spark_home
 from nodewise.engines.attempts import Attempts, first_failure, has_lost_member
 from nodewise.engines.base import MAX_TASK_FAILURES, CrewFunction, GangFunction, TaskFunction, TaskResult
 from nodewise.engines.crew import CrewPlan
@@ -35,8 +37,6 @@ __all__ = ["SparkEngine"]
 HOST = "127.0.0.1"
 START_TIMEOUT_S = 120.0
 GRACE_S = 5.0
-
-DRIVER_JAVA = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Xshare:auto"
 
 LOG_CONFIG = """\
 rootLogger.level = warn
@@ -66,23 +66,17 @@ class SparkEngine:
 
     def start(self, modules: Sequence[str] = ()) -> None:
         require_java()
-        try:
-            import pyspark
-        except ImportError:
-            raise MissingDependencyError(
-                "engine 'spark' needs the package pyspark", hint="pip install 'nodewise[spark]'"
-            ) from None
+        home = spark_home()
         self._folder = Path(tempfile.mkdtemp(prefix="nodewise-spark-"))
-        environment = {"PYSPARK_PYTHON": sys.executable, "SPARK_HOME": str(Path(pyspark.__file__).parent)}
-        if self._cluster.emulated:
-            # What spark-submit gives its JVM, which runs before any setting of the application is read.
-            environment["SPARK_SUBMIT_OPTS"] = f"{DRIVER_JAVA} {os.environ.get('SPARK_SUBMIT_OPTS', '')}"
+        environment = {"PYSPARK_PYTHON": sys.executable, "SPARK_HOME": str(home)}
         master = self._cluster.address or f"local[{self._cluster.cores_per_node}]"
         if self._access is not None:
             environment |= self._access.environment
             master = str(self._access.address)
         elif master.startswith("local"):
             environment |= self._local_environment(self._folder)
+        if self._cluster.emulated:
+            environment |= _fast_start(Path(environment["SPARK_CONF_DIR"]))
         settings = self._settings()
         self._context = self._connect(self._folder, _with_attempts(master), settings, environment)
         # The first job waits until all nodes have registered, so this returns when the cluster is whole.
@@ -201,6 +195,20 @@ class SparkEngine:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
+
+
+def _fast_start(conf_dir: Path) -> dict[str, str]:
+    """What spark-submit hands to its JVM, which runs before any setting of the application is read.
+
+    The settings in the folder are named one by one, for the classes that are kept fit no other ``SPARK_CONF_DIR``.
+    """
+    ours, users = java_options(conf_dir / "log4j2.properties"), os.environ.get("SPARK_SUBMIT_OPTS", "")
+    defaults, arguments = conf_dir / "spark-defaults.conf", os.environ.get("PYSPARK_SUBMIT_ARGS", "pyspark-shell")
+    return {
+        "PYSPARK_SUBMIT_ARGS": f"--properties-file {shlex.quote(str(defaults))} {arguments}",
+        "SPARK_CONF_DIR": str(spark_conf_dir()),
+        "SPARK_SUBMIT_OPTS": f"{ours} {users}",
+    }
 
 
 def _with_attempts(master: str) -> str:

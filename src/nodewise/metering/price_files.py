@@ -16,7 +16,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from nodewise.core.errors import CorruptFileError
-from nodewise.core.files import TEMP_PREFIX, write_atomic
+from nodewise.core.files import TEMP_PREFIX, user_cache_dir, write_atomic
 
 __all__ = [
     "ENVIRONMENT_VARIABLE",
@@ -53,8 +53,7 @@ def prices_dir() -> Path:
     named = os.environ.get(ENVIRONMENT_VARIABLE)
     if named:
         return Path(named).expanduser().absolute()
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "nodewise" / "prices"
+    return user_cache_dir() / "prices"
 
 
 def price_file_path(cloud: str, region: str) -> Path:

@@ -15,6 +15,7 @@ from nodewise.billing.budgets import enforce_budgets
 from nodewise.core.errors import NodewiseError
 from nodewise.core.progress import Progress
 from nodewise.core.secrets import redact, secret_values
+from nodewise.core.spark_classes import keep_classes
 from nodewise.engines.base import CrewFunction, Engine, GangFunction, TaskFunction, TaskResult
 from nodewise.engines.registry import create_engine
 from nodewise.metering.cost import cost_usd, price_cluster
@@ -66,8 +67,10 @@ class Session:
         return self.stages[-1]
 
     def start(self, modules: Sequence[str]) -> None:
-        """Start the cluster and import the modules on it; from here on time is billed."""
+        """Start the cluster and import the modules on it; from then on time is billed."""
         cluster, nodes = self.run.cluster, self.run.cluster.nodes
+        if cluster.engine == "spark" and cluster.emulated:
+            keep_classes(self._progress.note)
         self._progress.stage(f"start {cluster.engine}, {nodes} node{'s' if nodes > 1 else ''}")
         access = self.hold.open()
         if self._connect:
