@@ -30,9 +30,9 @@ def advise_section(results: Results) -> list[str]:
         "workload for the methods that draw at random; nodewise draws nothing. *With a library*: the other jobs of the "
         "same file, of which those of the same application on other data are counted on; *with jobs of "
         "other applications*: those are, as if they were its own, which nodewise does not do. *Fitted without the "
-        "application*: general knowledge from the likelihood of the other applications' run times alone, from a vague "
-        "start; the packaged knowledge was besides moved to where searches on these traces ended well, so that its own "
-        f"rows flatter it. Made on {results['date']}. `benchmarks/advise.py`.",
+        "application*: general knowledge from the likelihood of the other applications' run times alone, after 25 "
+        "rounds from a vague start; the packaged knowledge was besides moved to where searches on these traces ended "
+        f"well, so its own rows flatter it. Made on {results['date']}. `benchmarks/advise.py`.",
         _table("Method", methods, results),
         "Each without one part of what nodewise knows:",
         _table("Ablation", [("nodewise", searches["nodewise"]), *ablations], results),

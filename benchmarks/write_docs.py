@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from docs_advise import advise_section
 from docs_figures import label, precise, rate, spread
 from docs_forecast import forecast_section, whatif_section, whatif_validation_section
 from docs_training import score_section, strategies_section, train_section
@@ -30,6 +31,7 @@ def page() -> str:
         "train": train_section,
         "strategies": strategies_section,
         "score": score_section,
+        "advise": advise_section,
         "forecast": forecast_section,
         "whatif": whatif_section,
         "whatif_validation": whatif_validation_section,

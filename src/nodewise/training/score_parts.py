@@ -59,8 +59,10 @@ def cut_parts(shards: Sequence[ShardInfo], num_slots: int) -> tuple[ScorePart, .
     shards = [shard for shard in shards if shard.records]
     stops = list(accumulate(shard.records for shard in shards))
     total = stops[-1] if stops else 0
-    size = min(max(total // (TASKS_PER_SLOT * num_slots), LEAST_RECORDS), MOST_RECORDS)
-    num_parts = min(total, max(num_slots, -(-total // size)))
+    # As many for each slot, or one of them would have a last part for itself.
+    rounds = min(TASKS_PER_SLOT, max(1, total // (LEAST_RECORDS * num_slots)))
+    rounds = max(rounds, -(-total // (MOST_RECORDS * num_slots)))
+    num_parts = min(total, rounds * num_slots)
     parts = []
     for number in range(num_parts):
         first, stop = (total * end // num_parts for end in (number, number + 1))
