@@ -51,17 +51,21 @@ def test_finding_out_leaves_nothing_behind() -> None:
 
 def test_what_a_process_left_that_was_killed_while_it_found_out_is_removed_by_the_next() -> None:
     require_tier(EmulationTier.NAMESPACES)
-    ended = subprocess.Popen(["true"])
-    ended.wait()
+    ended = subprocess.Popen(["sleep", "60"])
     dead = Isolation(f"probe-{ended.pid}-0a1b2c", EmulationTier.NAMESPACES)
     live = Isolation(f"probe-{os.getpid()}-0a1b2c", EmulationTier.NAMESPACES)
     try:
         dead.add_node("node-0", NodeLimits())
+        # Only now: any other process that looks would remove it half-made.
+        ended.kill()
+        ended.wait()
         detect_elsewhere()
         ids = {found.cluster_id for found in leftovers()}
         assert f"probe-{ended.pid}-0a1b2c" not in ids
         assert f"probe-{os.getpid()}-0a1b2c" in ids
     finally:
+        ended.kill()
+        ended.wait()
         dead.close()
         live.close()
 
