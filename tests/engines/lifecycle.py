@@ -34,7 +34,7 @@ from nodewise.engines.registry import create_engine
 from nodewise.specs.cluster import ClusterSpec
 from nodewise.workspace import Workspace
 cluster = ClusterSpec(engine=sys.argv[1], nodes=2)
-link = start_job_cluster(Workspace(Path(sys.argv[2])), "owned", ClusterPlan(cluster=cluster))
+link = start_job_cluster(Workspace(Path(sys.argv[2])), f"owned-{sys.argv[1]}", ClusterPlan(cluster=cluster))
 engine = create_engine(cluster, link.access)
 engine.start()
 print("READY", flush=True)
@@ -108,7 +108,8 @@ class EngineLifecycle:
         while left_over() and time.monotonic() < deadline:
             time.sleep(0.1)
         assert [" ".join(process.cmdline())[:200] for process in left_over()] == []
-        assert leftovers_of("owned") == []
+        # Tests of other engines run at the same time, each with a cluster of its own.
+        assert leftovers_of(f"owned-{self.name}") == []
         assert [path for path in temp.iterdir() if not path.name.startswith("nodewise-spark-")] == []
 
 
