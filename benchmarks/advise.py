@@ -2,15 +2,15 @@
 
 Every method searches every workload of the public traces that has at least 12 configurations; a run is a look-up. Two
 checks on nodewise's own: *ablations*, each without one part of what it knows, and *unseen*, with general knowledge that
-was fitted to the traces without the application that is searched (``advise_fit.py``; minutes for each application, so
-it is done with ``--unseen`` alone, and kept otherwise). Nothing is timed. Writes ``results/advise.json``.
+was fitted (``advise_fit.py``) without the application that is searched, or without its whole source: about five minutes
+of two cores. Lynceus is searched and never fitted to. Nothing is timed. Writes ``results/advise.json``.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 import harness
-from advise_fit import LEAST_CONFIGURATIONS, SOURCES, VAGUE, fit, jobs
-from nodewise.advice.knowledge import GENERAL, Effect, Knowledge
+from advise_fit import LEAST_CONFIGURATIONS, SOURCES, fit, jobs
+from nodewise.advice.knowledge import BROAD, FITTED, GENERAL, Effect, Knowledge
 from nodewise.advice.methods import MethodFactory, method_named
 from nodewise.advice.replay import replay
 from nodewise.advice.search import PooledSearch
@@ -28,59 +28,54 @@ from nodewise.core.progress import SILENT
 from nodewise.specs.advice import MethodName, ReplayedSearch
 
 SEEDS = 30
+NEVER_FITTED = {"lynceus": "lynceus_tf.csv"}
 METHODS: tuple[MethodName, ...] = ("random", "tpe", "cherrypick")
 NONE = Effect(0.0, 1e-3)
-ABLATIONS: dict[str, Knowledge] = {
-    "without memory": replace(GENERAL, short_of_memory=1e-9, memory=NONE),
-    "without what failures say of memory": replace(GENERAL, fails_when_short=GENERAL.fails),
-    "without prices": replace(GENERAL, price=NONE),
-    "without families and types": replace(GENERAL, family=1e-3, instance_type=1e-3),
-    "without a smooth rest": replace(GENERAL, smooth=1e-3),
-    "without effects: a blank process": replace(
-        GENERAL,
-        **{
-            name: Effect(0.0, 1.0)
-            for name in ("cores", "curvature", "node_size", "memory", "price", "shortage", "deeper_shortage")
-        },
+CHANGES: dict[str, dict[str, Any]] = {
+    "without memory": {"short_of_memory": 1e-9, "memory": NONE},
+    "without what failures say of memory": {"fails_when_short": BROAD.fails},
+    "without prices": {"price": NONE},
+    "without families and types": {"family": 1e-3, "instance_type": 1e-3},
+    "without a smooth rest": {"smooth": 1e-3},
+    "without effects: a blank process": dict.fromkeys(
+        ("cores", "curvature", "node_size", "memory", "price", "shortage", "deeper_shortage"), Effect(0.0, 1.0)
     ),
+}
+ABLATIONS: dict[str, tuple[Knowledge, ...]] = {
+    "without what was fitted": (BROAD,),
+    "without the broad half": (FITTED,),
+    **{name: tuple(replace(one, **changes) for one in GENERAL) for name, changes in CHANGES.items()},
 }
 
 
 def main() -> None:
     """Search, and write what came of it."""
-    is_unseen = "--unseen" in sys.argv
-    if is_unseen:
-        sys.argv.remove("--unseen")
     chosen = harness.options(__doc__ or "", rounds=SEEDS)
-    sources = {source: traces_of(file) for source, file in SOURCES.items()}
-    path = chosen.output or harness.RESULTS / "advise.json"
-    kept = json.loads(path.read_text()) if path.is_file() else {}
-    if is_unseen:
-        facts = {**kept, "unseen": unseen(sources)}
-    else:
-        sides: dict[str, Callable[[Sequence[Workload]], list[ReplayedSearch]]] = {
-            name: partial(searched, factory=method_named(name), seeds=chosen.rounds) for name in METHODS
-        }
-        sides["nodewise"] = partial(searched, factory=PooledSearch)
-        sides["nodewise, with a library"] = lambda workloads: searched(workloads, PooledSearch, library=workloads)
-        sides["nodewise, with jobs of other applications"] = with_others
-        for name, knowledge in ABLATIONS.items():
-            sides[name] = partial(searched, factory=partial(PooledSearch, knowledge=knowledge))
-        wanted = {name: side for name, side in sides.items() if not chosen.only or name in chosen.only}
-        facts = {
-            "unseen": kept.get("unseen", {}),
-            "seeds": chosen.rounds,
-            "workloads": {source: len(workloads) for source, workloads in sources.items()},
-            "configurations": {
-                source: round(float(np.mean([len(one.measured) for one in workloads])), 1)
-                for source, workloads in sources.items()
-            },
-            "searches": {
-                name: {source: told(name, source, side, workloads) for source, workloads in sources.items()}
-                for name, side in wanted.items()
-            },
-        }
-    harness.write("advise", {key: facts[key] for key in facts if key not in harness.OWN_FACTS}, {}, chosen.output)
+    sources = {source: traces_of(file) for source, file in {**SOURCES, **NEVER_FITTED}.items()}
+    sides: dict[str, Callable[[Sequence[Workload]], list[ReplayedSearch]]] = {
+        name: partial(searched, factory=method_named(name), seeds=chosen.rounds) for name in METHODS
+    }
+    sides["nodewise"] = partial(searched, factory=PooledSearch)
+    sides["nodewise, with a library"] = lambda workloads: searched(workloads, PooledSearch, library=workloads)
+    sides["nodewise, with jobs of other applications"] = with_others
+    for name, knowledge in ABLATIONS.items():
+        sides[name] = partial(searched, factory=partial(PooledSearch, knowledge=knowledge))
+    wanted = {name: side for name, side in sides.items() if not chosen.only or name in chosen.only}
+    facts = {
+        "seeds": chosen.rounds,
+        "workloads": {source: len(workloads) for source, workloads in sources.items()},
+        "configurations": {
+            source: round(float(np.mean([len(one.measured) for one in workloads])), 1)
+            for source, workloads in sources.items()
+        },
+        "searches": {
+            name: {source: told(name, source, side, workloads) for source, workloads in sources.items()}
+            for name, side in wanted.items()
+        },
+    }
+    if not chosen.only:
+        facts["searches"].update(unseen(sources))
+    harness.write("advise", facts, {}, chosen.output)
 
 
 def traces_of(file: str) -> list[Workload]:
@@ -135,19 +130,28 @@ def figures(searches: Sequence[ReplayedSearch]) -> dict[str, float]:
     }
 
 
-def unseen(sources: dict[str, list[Workload]]) -> dict[str, Any]:
-    """Every application with knowledge that was fitted without it, from a vague start and by likelihood alone."""
+def unseen(sources: dict[str, list[Workload]]) -> dict[str, dict[str, dict[str, float]]]:
+    """Every workload with knowledge that was fitted without its application, and without its source."""
     all_jobs = jobs()
-    found: dict[str, list[ReplayedSearch]] = {source: [] for source in sources}
-    applications = sorted({one.workload for workloads in sources.values() for one in workloads})
-    for application in applications:
-        print(f"fit without {application}", file=sys.stderr, flush=True)
-        knowledge = fit([job for job in all_jobs if job.application != application], VAGUE, rounds=25)
-        for source, workloads in sources.items():
-            own = [one for one in workloads if one.workload == application]
-            if own:
-                found[source] += searched(own, partial(PooledSearch, knowledge=knowledge))
-    return {source: figures(searches) for source, searches in found.items()}
+    without: dict[str, dict[str, list[ReplayedSearch]]] = {
+        f"fitted without the {part}": {source: [] for source in sources} for part in ("application", "source")
+    }
+    applications = sorted({one.application for one in all_jobs})
+    parts = [("application", name) for name in applications] + [("source", name) for name in SOURCES]
+    with ProcessPoolExecutor() as pool:
+        fitted = pool.map(fit, [[job for job in all_jobs if getattr(job, part) != name] for part, name in parts])
+        for (part, name), found in zip(parts, fitted, strict=True):
+            print(f"fitted without the {part} {name}", file=sys.stderr, flush=True)
+            for source, workloads in sources.items():
+                own = [one for one in workloads if name == (one.workload if part == "application" else source)]
+                knowledge = (found, BROAD)
+                without[f"fitted without the {part}"][source] += searched(
+                    own, partial(PooledSearch, knowledge=knowledge)
+                )
+    return {
+        name: {source: figures(searches) for source, searches in by_source.items() if searches}
+        for name, by_source in without.items()
+    }
 
 
 if __name__ == "__main__":

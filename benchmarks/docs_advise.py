@@ -8,20 +8,20 @@ __all__ = ["advise_section"]
 
 Results = dict[str, Any]
 
-NAMES = {"scout": "Scout", "bbo": "bbo-arena", "c3o": "C3O", "ibm": "IBM multi-cloud"}
+NAMES = {"scout": "Scout", "bbo": "bbo-arena", "c3o": "C3O", "ibm": "IBM multi-cloud", "lynceus": "Lynceus"}
 METHODS = {"random": "random, 10 runs", "tpe": "TPE (Optuna), 10 runs", "cherrypick": "CherryPick, with its stop rule"}
 OTHERS = "nodewise, with jobs of other applications"
 OWN = {"nodewise": "**nodewise**", "nodewise, with a library": "nodewise, with a library", OTHERS: OTHERS}
-UNSEEN = "nodewise, knowledge fitted without the application"
+UNSEEN = {
+    f"fitted without the {part}": f"nodewise, knowledge fitted without the {part}" for part in ("application", "source")
+}
 
 
 def advise_section(results: Results) -> list[str]:
     """How many runs a search takes, and where it ends."""
     searches, seeds = results["searches"], results["seeds"]
-    methods = [(title, searches[name]) for name, title in {**METHODS, **OWN}.items() if name in searches]
-    if results.get("unseen"):
-        methods.append((UNSEEN, results["unseen"]))
-    ablations = [(name, found) for name, found in searches.items() if name not in METHODS and name not in OWN]
+    methods = [(title, searches[name]) for name, title in {**METHODS, **OWN, **UNSEEN}.items() if name in searches]
+    ablations = [(name, found) for name, found in searches.items() if name not in {**METHODS, **OWN, **UNSEEN}]
     return [
         "## Advice",
         "`nodewise advise --replay` on run times that others measured: a run is a look-up, and the choice is the "
@@ -29,10 +29,10 @@ def advise_section(results: Results) -> list[str]:
         f"the optimum in the mean, and in brackets what 90 % of the searches stay under. {seeds} seeds of each "
         "workload for the methods that draw at random; nodewise draws nothing. *With a library*: the other jobs of the "
         "same file, of which those of the same application on other data are counted on; *with jobs of "
-        "other applications*: those are, as if they were its own, which nodewise does not do. *Fitted without the "
-        "application*: general knowledge from the likelihood of the other applications' run times alone, after 25 "
-        "rounds from a vague start; the packaged knowledge was besides moved to where searches on these traces ended "
-        f"well, so its own rows flatter it. Made on {results['date']}. `benchmarks/advise.py`.",
+        "other applications*: those are, as if they were its own, which nodewise does not do. The packaged knowledge "
+        "is fitted to all these jobs but Lynceus's, so the row of nodewise alone flatters it: **what to expect of a "
+        "job that was never seen is in the rows *fitted without***, where knowledge was fitted without any job of the "
+        f"same application, or of the whole source. Made on {results['date']}. `benchmarks/advise.py`.",
         _table("Method", methods, results),
         "Each without one part of what nodewise knows:",
         _table("Ablation", [("nodewise", searches["nodewise"]), *ablations], results),
@@ -47,6 +47,8 @@ def _table(head: str, rows: list[tuple[str, dict[str, dict[str, float]]]], resul
     for title, found in rows:
         cells = [
             f"{found[source]['runs']:.1f} -> {found[source]['mean']:.2f} ({found[source]['p90']:.2f})"
+            if source in found
+            else ""
             for source in sources
         ]
         lines.append(f"| {title} | {' | '.join(cells)} |")

@@ -22,7 +22,7 @@ import harness
 
 ENGINES = ("spark", "ray")
 NODES = (1, 2, 4)
-CPUS_PER_NODE = 0.5
+CPUS_PER_NODE = 0.3
 SHARD_RECORDS = 25
 CORES_PER_NODE = 4
 STAGES = 10

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,8 +13,10 @@ from hypothesis import strategies as st
 from tests.advice.made import configurations, needs_memory, scaling, workload
 
 from nodewise.advice.belief import Belief
+from nodewise.advice.knowledge import BROAD, FITTED, GENERAL, Effect
 from nodewise.advice.quantiles import quantiles
 from nodewise.advice.space import Observation, search_space
+from nodewise.specs.advice import Configuration
 
 SPACE = search_space(configurations())
 BELIEF = Belief(SPACE)
@@ -21,6 +25,11 @@ BELIEF = Belief(SPACE)
 def observe(formula: object, indices: list[int]) -> list[Observation]:
     made = workload(formula)  # type: ignore[arg-type]
     return [Observation(index, made.measured[index].runtime_s) for index in indices]
+
+
+def unusual(one: Configuration) -> float:
+    """Twice as many nodes take half as long again; twice as large ones a bit more than half as long."""
+    return 300 * one.nodes**0.6 * (one.vcpus or 1) ** -0.8
 
 
 def middle(observed: list[Observation]) -> np.ndarray:
@@ -124,13 +133,13 @@ def test_the_moments_after_a_failure_are_those_of_the_truncated_normal_distribut
     from scipy.stats import truncnorm
 
     model = BELIEF._models[0]
-    noise = BELIEF._noise
-    deviation = np.sqrt(model.covariance[3, 3] + noise)
+    deviation = np.sqrt(model.covariance[3, 3] + model.knowledge.noise**2)
     log_s = float(model.mean[3] + 0.7 * deviation)
-    after = model.given_longer(3, log_s, noise, chance=1.0)
+    after = model.given([Observation(3, math.exp(log_s), is_ok=False)])
     truncated = truncnorm(0.7, np.inf, loc=model.mean[3], scale=deviation)
     share = model.covariance[3, 3] / deviation**2
-    assert after.log_weight - model.log_weight == pytest.approx(np.log(1 - 0.758036), abs=1e-5)
+    chance = np.log(model.knowledge.fails)
+    assert after.log_weight - model.log_weight == pytest.approx(np.log(1 - 0.758036) + chance, abs=1e-5)
     assert after.mean[3] == pytest.approx(model.mean[3] + share * (truncated.mean() - model.mean[3]))
     narrower = share**2 * (deviation**2 - truncated.var())
     assert after.covariance[3, 3] == pytest.approx(model.covariance[3, 3] - narrower)
@@ -176,8 +185,10 @@ def test_a_job_is_believed_to_be_like_one_of_the_same_application_until_its_runs
     ]
     assert errors[0] < errors[1]
     # Nothing like it: its hypothesis loses its weight.
-    unlike = belief.after(observe(scaling, [0, 2, 4, 12]))
-    assert unlike.weights[-1] < 0.05
+    general = len(BELIEF.after([]).weights)
+    unlike = belief.after(observe(unusual, [0, 2, 4, 12]))
+    assert belief.after([]).weights[general:].sum() == pytest.approx(GENERAL[0].is_like_similar)
+    assert unlike.weights[general:].sum() < 0.05
 
 
 def test_what_similar_jobs_did_not_run_stays_uncertain() -> None:
@@ -185,3 +196,32 @@ def test_what_similar_jobs_did_not_run_stays_uncertain() -> None:
     many = Belief(SPACE, similar=[observe(scaling, list(range(len(SPACE))))])
     run = observe(scaling, [0])
     assert (few.after(run).deviations[-1][5:] > many.after(run).deviations[-1][5:]).all()
+
+
+def test_a_similar_job_may_need_other_memory() -> None:
+    # That one needs 100 GiB, this one 20: so small clusters with 32 GiB do.
+    other = observe(needs_memory, list(range(len(SPACE))))
+    runs = observe(scaling, [2])
+    like, general = Belief(SPACE, similar=[other]).after(runs), BELIEF.after(runs)
+    count = len(general.weights)
+    assert like.weights[count:].sum() > 0.1
+    truth = np.log([scaling(one) for one in SPACE.configurations])
+    alike = like.weights[count:] @ like.means[count:] / like.weights[count:].sum()
+    assert np.abs(alike - truth).max() < math.log(1.6)
+
+
+def test_a_job_like_none_that_was_measured_is_believed_by_the_broad_half() -> None:
+    runs = observe(unusual, list(range(0, 20, 3)))
+    parts = [Belief(SPACE, [one]).log_evidence(runs) for one in GENERAL]
+    after = BELIEF.after(runs)
+    shares = after.weights.reshape(2, -1).sum(axis=1)
+    assert GENERAL == (FITTED, BROAD)
+    assert shares[1] / shares[0] == pytest.approx(math.exp(parts[1] - parts[0]), rel=1e-6)
+    assert shares[1] > 0.9
+
+
+def test_a_prior_alone_is_the_belief_of_that_prior() -> None:
+    sure = replace(BROAD, cores=Effect(-0.69, 1e-6), curvature=Effect(0.0, 1e-6))
+    runs = observe(scaling, [0])
+    one, twice = (Belief(SPACE, some).after(runs) for some in ([sure], [sure, sure]))
+    assert twice.weights.reshape(2, -1).sum(axis=0) == pytest.approx(one.weights)

@@ -234,6 +234,19 @@ def test_a_json_file_that_cannot_be_written_is_found_before_anything_starts(
     assert result.stderr.startswith(f"error: {message}")
 
 
+@pytest.mark.parametrize("arguments", [("--vcpus", "4", "--json"), ("--json", "--vcpus", "4")])
+def test_json_without_a_file_is_standard_output(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    result = nodewise("nodes", "list", *arguments, cwd=tmp_path)
+    assert json.loads(result.stdout)["result"]["node_types"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_json_without_a_file_is_where_errors_go_too(tmp_path: Path) -> None:
+    result = nodewise("nodes", "list", "--cloud", "azur", "--json", cwd=tmp_path)
+    assert result.returncode == 2
+    assert json.loads(result.stdout)["error"]["code"] == "unknown_name"
+
+
 def test_json_into_a_pipe_goes_through_it_and_does_not_replace_it(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     command = [sys.executable, "-m", "nodewise", "nodes", "list", "--vcpus", "4", "--json", "pipe"]

@@ -15,7 +15,7 @@ from nodewise.advice.objective import Objective, least_cost, least_rate, least_t
 from nodewise.advice.quantiles import HIGH, LOW, MIDDLE, quantiles
 from nodewise.advice.ranking import rank
 from nodewise.advice.request import Request
-from nodewise.advice.search import LEAST_RUNS, STOP_BELOW, PooledSearch
+from nodewise.advice.search import LEAST_RUNS, PooledSearch, stop_below
 from nodewise.advice.space import Observation, SearchSpace
 from nodewise.advice.stream_words import stream_changes_of, stream_notes_of, stream_sentence_of
 from nodewise.advice.streaming import StreamQueues
@@ -156,17 +156,17 @@ class Advisor:
             return "no run kept to the limit, and no other one is likely enough to" if is_given_up else yet
         saving = self._objective.expected_saving(posterior, best)
         saving[[one.index for one in observed]] = 0.0
-        most = float(saving.max())
+        most, least = float(saving.max()), stop_below(len(observed))
         if proposed is not None:
-            if most < STOP_BELOW:
+            if most < least:
                 return f"at least {LEAST_RUNS} runs are made"
             return (
                 f"{named(self._space.configurations[proposed])} is expected to save {share(most)}, which is worth a run"
             )
         if len({one.index for one in observed}) == len(self._space):
             return "every configuration was run"
-        if most < STOP_BELOW:
-            limit = f"the search stops below {share(STOP_BELOW)}"
+        if most < least:
+            limit = f"after {len(observed)} runs the search stops below {share(least)}"
             return f"no further run is expected to save more than {share(most)}; {limit}"
         return f"the most runs were made; one more is expected to save {share(most)}"
 

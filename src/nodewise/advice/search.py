@@ -12,22 +12,29 @@ from nodewise.advice.methods import is_over
 from nodewise.advice.objective import Objective, least_cost
 from nodewise.advice.space import Observation, SearchSpace
 
-__all__ = ["LEAST_RUNS", "MOST_RUNS", "STOP_BELOW", "PooledSearch"]
+__all__ = ["LEAST_RUNS", "MOST_RUNS", "PooledSearch", "stop_below"]
 
-STOP_BELOW = 0.035
-"""Expected share of the objective that the best further run would save, below which the search stops."""
+STOP_BELOW = 0.01
+"""Expected share of the objective that the best further run would save, for each run made, below which the search
+stops: the longer it has gone on, the more a further run has to promise."""
 LEAST_RUNS = 3
 MOST_RUNS = 8
 LIKELY = 0.1
 """Probability of keeping to the limit, below which no more runs than these are made to find one that does."""
 
 
+def stop_below(runs: int) -> float:
+    """Expected saving below which the search stops after so many runs."""
+    return STOP_BELOW * runs
+
+
 class PooledSearch:
     """Searches with one belief about all node types (:class:`~nodewise.advice.belief.Belief`).
 
     The first run is the one that promises most before anything is known of the job, each further one that with the
-    highest expected saving over the best so far. It stops when that is below 3.5 %, after 3 runs at least and 8 at
-    most. While no run has kept to the limit, such as a deadline, it goes on as long as one is likely enough to.
+    highest expected saving over the best so far. It stops when that is below 1 % for each run that was made, after 3
+    runs at least and 8 at most. While no run has kept to the limit, such as a deadline, it goes on as long as one is
+    likely enough to.
 
     Args:
         objective: What is to be small; None: the cost.
@@ -45,7 +52,7 @@ class PooledSearch:
         *,
         objective: Objective | None = None,
         similar: Sequence[Sequence[Observation]] = (),
-        knowledge: Knowledge = GENERAL,
+        knowledge: Sequence[Knowledge] = GENERAL,
     ) -> None:
         self._space, self._max_runs, self._is_capped = space, max_runs or MOST_RUNS, max_runs is not None
         self.belief = Belief(space, knowledge, similar)
@@ -66,5 +73,5 @@ class PooledSearch:
         if best is None:
             is_worth_it = not is_over_now or self._objective.chance_within(posterior)[index] >= LIKELY
         else:
-            is_worth_it = len(observed) < LEAST_RUNS or score[index] >= STOP_BELOW
+            is_worth_it = len(observed) < LEAST_RUNS or score[index] >= stop_below(len(observed))
         return index if is_worth_it else None

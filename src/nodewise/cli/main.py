@@ -130,8 +130,9 @@ def _unwind_on(*signals: signal.Signals) -> None:
             signal.signal(number, leave)
 
 
-def _run(arguments: list[str]) -> int:
+def _run(given: list[str]) -> int:
     command = typer.main.get_command(app)
+    arguments = _with_json_path(given)
     try:
         # Not command.main(): it would report errors in a way of its own.
         with command.make_context("nodewise", list(arguments)) as context:
@@ -219,6 +220,18 @@ def _name(command: Any, arguments: list[str]) -> str:
             command = command.commands[argument]
             names.append(argument)
     return " ".join(names)
+
+
+def _with_json_path(arguments: list[str]) -> list[str]:
+    """``--json`` with no file after it is standard output."""
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    completed = []
+    for index, argument in enumerate(options):
+        completed.append(argument)
+        after = options[index + 1] if index + 1 < len(options) else "--"
+        if argument == "--json" and after.startswith("-") and after != "-":
+            completed.append("-")
+    return completed + arguments[len(options) :]
 
 
 def _json_path(arguments: list[str]) -> str | None:

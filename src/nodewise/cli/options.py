@@ -52,9 +52,9 @@ JsonOption = Annotated[
     str | None,
     typer.Option(
         "--json",
-        metavar="FILE",
+        metavar="[FILE]",
         callback=_check_json_path,
-        help="Write the result as JSON; - is standard output.",
+        help="Write the result as JSON; without FILE, or with -, to standard output.",
         show_default=False,
     ),
 ]
