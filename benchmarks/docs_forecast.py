@@ -113,7 +113,8 @@ def whatif_validation_section(results: Results) -> list[str]:
         "### What one node foretells of several",
         f"{results['photos']:,} photos are prepared on emulated nodes of {results['cpus_per_node']} CPUs; the run on "
         "one node is replayed on more (`nodewise forecast --from`). *Work* is without the start, in which emulated "
-        f"nodes take this machine's {results['cores']} cores from each other; four nodes share all of them with the "
-        f"driver and the engine's own processes. Measured on {results['date']}. `benchmarks/whatif.py --validate`.",
+        f"nodes take this machine's {results['cores']} cores from each other. With 0.5 CPUs four nodes would share all "
+        "of them with the driver and the engine's own processes, and the work itself was 22 to 27 % off. Measured on "
+        f"{results['date']}. `benchmarks/whatif.py --validate`.",
         "\n".join(rows),
     ]

@@ -2,7 +2,7 @@
 
 Without arguments: replays made programs of 100,000 tasks on 1,000 nodes and of 1,000,000 tasks on 10,000 nodes, each in
 a process of its own, and writes seconds and memory to ``results/whatif.json``. With ``--validate``: prepares photos on
-1, 2 and 4 emulated nodes of 0.5 CPUs with Spark and Ray, replays each run on 1 node for 2 and 4, and writes how far off
+1, 2 and 4 emulated nodes of 0.3 CPUs with Spark and Ray, replays each run on 1 node for 2 and 4, and writes how far off
 the predictions were to ``results/whatif_validation.json``.
 """
 
@@ -23,6 +23,7 @@ import harness
 ENGINES = ("spark", "ray")
 NODES = (1, 2, 4)
 CPUS_PER_NODE = 0.3
+"""So that four nodes leave this machine's two cores some room for the driver and the engine's own processes."""
 SHARD_RECORDS = 25
 CORES_PER_NODE = 4
 STAGES = 10

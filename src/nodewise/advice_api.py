@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from nodewise.core.errors import InputError
 from nodewise.core.progress import SILENT, Progress
-from nodewise.core.units import parse_duration
+from nodewise.core.units import parse_bytes, parse_duration
 from nodewise.specs.advice import Advice, ConfigurationName, Goal, MethodName, ReplayResult, ScaleOutResult
 from nodewise.specs.advice_request import Candidates, SpotSpec, StreamSpec
 from nodewise.specs.scenario import CompareSpec
@@ -54,7 +54,8 @@ def advise(
         budget_usd: Highest cost of a run; goes with ``time``.
         spot: What to assume of nodes at spot prices; None: nodes on demand.
         stream: What to keep up with at the least price per hour; it has no goal, limit or spot prices beside it.
-        told: Runs that a person made: ``4 x m5.xlarge = 12m30s``, or ``4 x m5.xlarge failed after 3m``.
+        told: Runs that a person made: ``4 x m5.xlarge = 12m30s``, ``4 x m5.xlarge = 12m30s with 9GiB per node`` if the
+            most memory that a node used is known, or ``4 x m5.xlarge failed after 3m``.
         run: Whether to make the proposed runs here; else the advice says which one to make.
         max_runs: The most runs of the search, earlier ones included; None: as its rule has it.
         max_search_usd: The most that all runs of the search may cost.
@@ -198,13 +199,19 @@ def _seconds(name: str, text: str) -> float:
 
 
 def _told(text: str) -> Told:
-    """``4 x m5.xlarge = 12m30s`` or ``4 x m5.xlarge failed after 3m``."""
+    """``4 x m5.xlarge = 12m30s``, ``4 x m5.xlarge = 12m30s with 9GiB per node``, ``4 x m5.xlarge failed after 3m``."""
     from nodewise.runs.advise import Told
 
-    found = re.fullmatch(r"\s*(\d+)\s*x\s*(\S+?)\s*(=|\sfailed after\s)\s*(.+)", text)
+    found = re.fullmatch(r"\s*(\d+)\s*x\s*(\S+?)\s*(=|\sfailed after\s)\s*(.+?)(?:\s+with\s+(.+?)\s+per node)?\s*", text)
     if found is None:
         raise InputError(
             f"{text!r} does not tell of a run", hint="write '4 x m5.xlarge = 12m30s' or '4 x m5.xlarge failed after 3m'"
         )
     name = ConfigurationName(instance_type=found[2], nodes=int(found[1]))
-    return Told(configuration=name, seconds=_seconds(f"{text!r}", found[4]), is_ok=found[3] == "=")
+    try:
+        node_gib = None if found[5] is None else parse_bytes(found[5]) / 2**30
+    except ValueError as error:
+        raise InputError(f"{text!r}: {error}") from None
+    return Told(
+        configuration=name, seconds=_seconds(f"{text!r}", found[4]), is_ok=found[3] == "=", node_gib=node_gib
+    )

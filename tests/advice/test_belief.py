@@ -225,3 +225,37 @@ def test_a_prior_alone_is_the_belief_of_that_prior() -> None:
     runs = observe(scaling, [0])
     one, twice = (Belief(SPACE, some).after(runs) for some in ([sure], [sure, sure]))
     assert twice.weights.reshape(2, -1).sum(axis=0) == pytest.approx(one.weights)
+
+
+def test_a_run_that_used_little_memory_shows_that_the_job_needs_little() -> None:
+    # 256 GiB, of which 30 were used: what has 64 GiB is enough, and 16 may not be.
+    (run,) = observe(scaling, [14])
+    without = BELIEF.after([run])
+    little, much = (BELIEF.after([replace(run, used_gib=gib)]) for gib in (30.0, 250.0))
+    memory = np.array([one.nodes * (one.memory_gib or 0) for one in SPACE.configurations])
+    enough = memory >= 64
+    assert (little.lacks_memory[enough] < 0.3 * without.lacks_memory[enough]).sum() == enough.sum() - (
+        without.lacks_memory[enough] == 0
+    ).sum()
+    assert little.lacks_memory[memory < 20].min() > 0.1
+    # That much was used says nothing: what takes memory may not need it.
+    assert much.lacks_memory == pytest.approx(without.lacks_memory)
+
+
+def test_what_a_failed_run_used_says_nothing() -> None:
+    (run,) = observe(scaling, [14])
+    failed = replace(run, is_ok=False)
+    used = replace(failed, used_gib=1.0)
+    assert BELIEF.after([used]).lacks_memory == pytest.approx(BELIEF.after([failed]).lacks_memory)
+
+
+@given(st.lists(st.floats(0.1, 300), min_size=1, max_size=4))
+@settings(max_examples=25, deadline=None)
+def test_runs_of_one_configuration_tell_of_memory_once(used: list[float]) -> None:
+    (run,) = observe(scaling, [7])
+    unknown = [run] * len(used)
+    known = [replace(run, used_gib=gib) for gib in used]
+    most = [replace(run, used_gib=max(used)), *unknown[1:]]
+    assert BELIEF.after(known).lacks_memory == pytest.approx(BELIEF.after(most).lacks_memory)
+    # A run is not less likely for a need that it has shown not to be there.
+    assert (BELIEF.after(known).lacks_memory <= BELIEF.after(unknown).lacks_memory + 1e-9).all()

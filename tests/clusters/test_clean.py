@@ -19,6 +19,7 @@ from nodewise.clusters.link import take_cluster
 from nodewise.clusters.plan import ClusterPlan, cluster_folder, environments_folder, make_scratch
 from nodewise.clusters.processes import cluster_processes
 from nodewise.core.errors import ClusterStateError
+from nodewise.core.spark_classes import spark_conf_dir
 from nodewise.isolation.places import Isolation
 from nodewise.isolation.tiers import detect_tier
 from nodewise.specs.cluster import ClusterSpec
@@ -169,6 +170,21 @@ def test_a_scratch_folder_goes_with_its_cluster_and_look_alikes_stay(site: Site,
     assert alike.exists()
     alike.rmdir()
     (site.temp / "nw-link").unlink()
+
+
+def test_sparks_classes_of_other_versions_go_and_those_in_use_stay(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    mine = old(spark_conf_dir().parent / "classes-00000000.jsa").parent
+    other = old(mine.parent / "0123456789abcdef" / "classes-00000001.jsa").parent
+    new = old(mine.parent / "fedcba9876543210" / "classes-00000002.jsa").parent
+    age(mine)
+    age(other)
+    found = [item for item in find_cluster_rests(workspace) if item.kind == "Spark's classes"]
+    assert [(item.name, item.bytes) for item in found] == [(str(other), 5)]
+    assert remove_rest(workspace, found[0]) == 5
+    assert sorted(mine.parent.iterdir()) == sorted([mine, new])
 
 
 def test_libraries_of_no_cluster_go_and_those_of_one_stay(workspace: Workspace) -> None:

@@ -49,6 +49,9 @@ def test_all_of_two_candidates_are_run_and_kept(spec: CompareSpec) -> None:
         run = runs[step.run_id or ""]
         assert (run.experiment, run.cluster.nodes) == ("advise-nightly-job", step.configuration.nodes)
         assert step.seconds == run.cluster_s
+        # A Python process that sleeps.
+        assert step.used_gib is not None
+        assert 0.001 < step.used_gib < 1
         assert step.cost_usd == pytest.approx(float(run.cost_usd or 0), abs=2e-6)
     page = Path(advice.report_path).read_text()
     assert "Nightly job" in page
@@ -100,6 +103,19 @@ def test_a_failed_run_can_be_told(spec: CompareSpec) -> None:
     (step,) = advice.steps
     assert (step.is_ok, step.seconds, step.configuration.nodes) == (False, 180.0, 2)
     assert advice.choice is None
+
+
+def test_the_memory_of_a_run_can_be_told(spec: CompareSpec) -> None:
+    settings = {"candidates": among(2, 8), "run": False, "workspace": "workspace", "anew": True}
+    plain, little = (
+        advise(spec, told=["8 x m5.large = 3m", f"8 x c5.large = 3m{more}"], **settings)
+        for more in ("", " with 0.5GiB per node")
+    )
+    assert [step.used_gib for step in little.steps] == [None, 4.0]
+    assert not any(line.startswith("Memory used") for line in plain.limits)
+    assert "Memory used: at most 4 of 32 GiB on 8 x c5.large" in little.limits
+    # Kept with the run.
+    assert advise(spec, **{**settings, "anew": False}).steps == little.steps
 
 
 def test_another_job_has_a_search_of_its_own(spec: CompareSpec) -> None:
@@ -203,11 +219,13 @@ def test_a_stream_takes_the_images_of_an_earlier_run_or_asks_for_the_records(
         ("2 x m5.large = soon", "'soon' is no duration"),
         ("2 x m5.huge = 3m", "2 x m5.huge is not among the candidates"),
         ("2 x m5.large = 0s", "cannot be compared"),
+        ("2 x m5.large = 3m with much per node", "'much' is no number of bytes"),
+        ("2 x m5.large = 3m with 9GiB", "is no duration"),
     ],
 )
 def test_what_is_told_wrongly_is_refused_and_nothing_is_kept(spec: CompareSpec, told: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        advise(spec, candidates=among(2), told=[told], run=False, workspace="workspace")
+        advise(spec, candidates=among(2), told=["2 x m5.large = 3m", told], run=False, workspace="workspace")
     assert not Path("workspace").exists()
 
 

@@ -99,7 +99,7 @@ class Advisor:
             proposal=None if proposed is None else self._proposal(proposed, posterior, observed),
             is_settled=proposed is None,
             reason=self._reason(proposed, posterior, observed),
-            limits=tuple(limits_of(self._space, posterior, choice, ranked)),
+            limits=tuple(limits_of(self._space, posterior, observed, choice, ranked)),
             changes=tuple(
                 changes_of(request, choice, ranked) if request.stream is None else stream_changes_of(choice, ranked)
             ),

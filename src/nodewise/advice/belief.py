@@ -98,6 +98,7 @@ class _Model:
         knowledge: What it is made from.
         log_weight: ln(prior probability x density of what was observed).
         is_short: Whether the job lacks memory on a configuration.
+        least_used_gib: Memory that a run hardly uses less than, shape (n,).
     """
 
     knowledge: Knowledge
@@ -105,6 +106,7 @@ class _Model:
     mean: Array
     covariance: Array
     is_short: NDArray[np.bool_]
+    least_used_gib: Array
 
     def given(self, observed: Sequence[Observation]) -> _Model:
         """After these runs."""
@@ -113,7 +115,16 @@ class _Model:
         # Always in the same order, since each changes what the next one is held against.
         for one in sorted((one for one in observed if not one.is_ok), key=lambda one: one.index):
             model = model._given_longer(one.index, one.runtime_s)
-        return model
+        return model._given_used(well)
+
+    def _given_used(self, well: Sequence[Observation]) -> _Model:
+        """After what runs that ended well used of the memory; a configuration counts once."""
+        used: dict[int, float] = {}
+        for one in well:
+            if one.used_gib is not None:
+                used[one.index] = max(used.get(one.index, 0.0), one.used_gib)
+        less = sum(gib < self.least_used_gib[index] for index, gib in used.items())
+        return replace(self, log_weight=self.log_weight + less * math.log(self.knowledge.uses_less)) if less else self
 
     def _given_times(self, seen: list[int], runtimes_s: list[float]) -> _Model:
         """After runs that ended, of these configurations."""
@@ -158,10 +169,12 @@ class _Shortage:
     Attributes:
         chance: That the job needs so much.
         is_short: Where it then lacks memory.
+        least_used_gib: Memory that a run then hardly uses less than, shape (n,).
     """
 
     chance: float
     is_short: NDArray[np.bool_]
+    least_used_gib: Array
     mean: Array
     covariance: Array
 
@@ -191,6 +204,7 @@ class _Prior:
                 mean=self.mean + one.mean,
                 covariance=self.covariance + one.covariance,
                 is_short=one.is_short,
+                least_used_gib=one.least_used_gib,
             )
             for one in self.shortages
         ]
@@ -205,7 +219,9 @@ def _prior(features: Features, knowledge: Knowledge, weight: float) -> _Prior:
         mean=knowledge.level.mean + mean,
         covariance=knowledge.level.deviation**2 + features.common_covariance(knowledge) + covariance,
         shortages=tuple(
-            _Shortage(chance, features.is_short(need), *features.shortage(knowledge, need))
+            _Shortage(
+                chance, features.is_short(need), features.least_used_gib(need), *features.shortage(knowledge, need)
+            )
             for need, chance in features.needs(knowledge)
         ),
     )

@@ -14,6 +14,7 @@ __all__ = ["Features"]
 
 _MOST_NEEDS = 12
 """Memory sizes that a job may need, spread evenly over those of the space."""
+_USED_SHARE = 0.7
 
 
 class Features:
@@ -52,6 +53,17 @@ class Features:
     def is_short(self, need: float | None) -> NDArray[np.bool_]:
         """Where a job lacks memory that needs so much."""
         return self._lacking(need) > 0
+
+    def least_used_gib(self, need: float | None) -> Array:
+        """Memory of the whole cluster that a run will hardly use less than: a share of the need, or of what there is.
+
+        A job that lacks memory fills what there is, and one that does not holds its working set at least; more says
+        nothing, since caches and collectors of garbage take what they get. Sizing memory by what a run used is the idea
+        of Will et al., "Ruya" and "Crispy" (2022).
+        """
+        if need is None or self._total_memory is None:
+            return np.zeros_like(self.cluster)
+        return _USED_SHARE * np.exp2(np.minimum(need, self._total_memory))
 
     def _lacking(self, need: float | None) -> Array:
         """Memory that is missing, in halvings."""

@@ -32,6 +32,7 @@ class Knowledge:
         deeper_shortage: On top, per halving of the memory below the need.
         short_of_memory: Probability that there is such a need, within the space.
         fails_when_short, fails: Probability that a run fails where memory is short, and elsewhere.
+        uses_less: Probability that a run that ended well used clearly less memory than the job needs, or than there is.
         is_like_similar: Probability that a job is like one of those of the same application, where there are any.
         unlike_similar: How far it then is from that one, as a share of how far jobs are from each other.
         family, instance_type: Deviation of the speed of node types of one family, and of one type.
@@ -52,6 +53,7 @@ class Knowledge:
     short_of_memory: float = 0.4
     fails_when_short: float = 0.5
     fails: float = 0.03
+    uses_less: float = 0.1
     is_like_similar: float = 0.3
     unlike_similar: float = 0.5
     family: float

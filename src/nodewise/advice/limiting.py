@@ -1,11 +1,11 @@
-"""What limits a job on the clusters there are, as far as it can be told from run times alone. A sentence each."""
+"""What limits a job on the clusters there are, as far as its run times and the memory it used tell. A sentence each."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from nodewise.advice.belief import Posterior
-from nodewise.advice.space import SearchSpace
+from nodewise.advice.space import Observation, SearchSpace
 from nodewise.advice.words import named, share
 from nodewise.specs.advice import RankedConfiguration
 
@@ -16,12 +16,16 @@ LIKELY, HARDLY = 0.5, 0.1
 
 
 def limits_of(
-    space: SearchSpace, posterior: Posterior, choice: RankedConfiguration | None, ranked: Sequence[RankedConfiguration]
+    space: SearchSpace,
+    posterior: Posterior,
+    observed: Sequence[Observation],
+    choice: RankedConfiguration | None,
+    ranked: Sequence[RankedConfiguration],
 ) -> list[str]:
     """Memory, and how much more nodes would help; nothing before there is a choice."""
     if choice is None:
         return []
-    return [*_memory(space, posterior, choice), *_nodes(choice, ranked)]
+    return [*_memory(space, posterior, choice), *_used(space, observed), *_nodes(choice, ranked)]
 
 
 def _memory(space: SearchSpace, posterior: Posterior, choice: RankedConfiguration) -> Iterator[str]:
@@ -40,6 +44,16 @@ def _memory(space: SearchSpace, posterior: Posterior, choice: RankedConfiguratio
         yield "Memory: no sign that it is too small on any candidate"
     else:
         yield f"Memory: whether it is too small on some candidates is not known ({share(float(short.max()))} likely)"
+
+
+def _used(space: SearchSpace, observed: Sequence[Observation]) -> Iterator[str]:
+    """What the run that had most memory used of it."""
+    known = [one for one in observed if one.is_ok and one.used_gib is not None]
+    if known and space.memory_gib is not None:
+        total_gib = space.memory_gib * space.nodes
+        one = max(known, key=lambda one: (total_gib[one.index], one.used_gib))
+        configuration = space.configurations[one.index]
+        yield f"Memory used: at most {one.used_gib:.3g} of {total_gib[one.index]:.0f} GiB on {named(configuration)}"
 
 
 def _nodes(choice: RankedConfiguration, ranked: Sequence[RankedConfiguration]) -> Iterator[str]:

@@ -24,11 +24,13 @@ class Observation:
     Attributes:
         index: Of the configuration.
         runtime_s: Of the job; of a run that failed, what it took until then.
+        used_gib: Memory of the node that used most, times the nodes; None where nobody knows.
     """
 
     index: int
     runtime_s: float
     is_ok: bool = True
+    used_gib: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -96,7 +96,9 @@ def advise(
     told: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="RUN", help="A run that you made: '4 x m5.xlarge = 12m30s', '4 x m5.xlarge failed after 3m'."
+            metavar="RUN",
+            help="A run that you made: '4 x m5.xlarge = 12m30s', '4 x m5.xlarge = 12m30s with 9GiB per node', "
+            "'4 x m5.xlarge failed after 3m'.",
         ),
     ] = None,
     run: Annotated[bool, typer.Option("--run/--no-run", help="Make the proposed runs here, or only name the next.")] = (

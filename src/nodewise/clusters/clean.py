@@ -17,6 +17,7 @@ from nodewise.clusters.plan import cluster_folder, environments_folder, plan_fro
 from nodewise.clusters.processes import cluster_processes, kill_cluster
 from nodewise.core.errors import NodewiseError
 from nodewise.core.files import TEMP_PREFIX
+from nodewise.core.spark_classes import outdated_classes
 from nodewise.isolation.leftovers import leftovers, remove_leftovers
 from nodewise.specs.clusters import ClusterKind
 from nodewise.workspace import Workspace
@@ -35,7 +36,8 @@ class RestItem:
     """One thing that can be removed.
 
     Attributes:
-        kind: ``cluster``, ``cluster's rest``, ``scratch folder``, ``libraries``, ``temporary file``, ``run``.
+        kind: ``cluster``, ``cluster's rest``, ``scratch folder``, ``libraries``, ``Spark's classes``, ``temporary
+            file``, ``run``.
         name: A cluster's name or id, a run's id, or a path.
         detail: What is known of it.
         bytes: What removing it frees on the disk.
@@ -52,7 +54,13 @@ def find_cluster_rests(workspace: Workspace) -> list[RestItem]:
 
     A cluster that has a supervisor, in whichever workspace, is not gone.
     """
-    return [*_idle_clusters(workspace), *_places(workspace), *_scratch(), *_environments(workspace)]
+    return [
+        *_idle_clusters(workspace),
+        *_places(workspace),
+        *_scratch(),
+        *_environments(workspace),
+        *_outdated_classes(),
+    ]
 
 
 def _idle_clusters(workspace: Workspace) -> Iterator[RestItem]:
@@ -93,6 +101,13 @@ def _environments(workspace: Workspace) -> Iterator[RestItem]:
         if tuple(sorted(environment.requirements)) not in wanted:
             detail = ", ".join(environment.requirements)
             yield RestItem(kind="libraries", name=str(environment.path), detail=detail, bytes=environment.bytes)
+
+
+def _outdated_classes() -> Iterator[RestItem]:
+    for folder in outdated_classes():
+        if _is_settled(folder):
+            detail = "of another version of Java or PySpark"
+            yield RestItem(kind="Spark's classes", name=str(folder), detail=detail, bytes=_size(folder))
 
 
 def find_data_rests(workspace: Workspace) -> list[RestItem]:

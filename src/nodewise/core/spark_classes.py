@@ -32,7 +32,7 @@ from nodewise.core.errors import MissingDependencyError
 from nodewise.core.files import TEMP_PREFIX, user_cache_dir
 from nodewise.core.java import find_java
 
-__all__ = ["java_options", "keep_classes", "kept_classes", "spark_conf_dir", "spark_home"]
+__all__ = ["java_options", "keep_classes", "kept_classes", "outdated_classes", "spark_conf_dir", "spark_home"]
 
 # Nodes are JVMs that only hand work to Python: a small heap and the client compiler start in half the time.
 JAVA_OPTIONS = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Xshare:auto"
@@ -105,10 +105,20 @@ def keep_classes(tell: Callable[[str], None] = lambda _text: None) -> None:
                 part.unlink(missing_ok=True)
 
 
+def outdated_classes() -> list[Path]:
+    """Folders with the classes of other versions of Java and pyspark than those that are used here now."""
+    mine = _folder() if find_java() is not None and find_spec("pyspark") is not None else None
+    return sorted(path for path in _root().glob("*") if path.is_dir() and path != mine)
+
+
+def _root() -> Path:
+    return user_cache_dir() / "spark"
+
+
 def _folder() -> Path:
     versions = [path.resolve() for path in (find_java(), spark_home() / "jars") if path is not None and path.exists()]
     facts = [f"{path} {path.stat().st_mtime_ns}" for path in versions]
-    return user_cache_dir() / "spark" / hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
+    return _root() / hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
 
 
 def _stem(path: Path) -> str:

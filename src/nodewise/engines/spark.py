@@ -11,6 +11,7 @@ import signal
 import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Generator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -118,8 +119,11 @@ class SparkEngine:
         }
 
     def _connect(self, folder: Path, master: str, settings: dict[str, str], environment: dict[str, str]) -> Any:
-        from pyspark import SparkConf, SparkContext
-        from pyspark.java_gateway import launch_gateway
+        with warnings.catch_warnings():
+            # It looks for pandas as soon as it is imported, and warns of 3.0; nothing here uses pandas through Spark.
+            warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
+            from pyspark import SparkConf, SparkContext
+            from pyspark.java_gateway import launch_gateway
 
         with _environment(environment), _own_ctrl_c(), (folder / "driver.log").open("wb") as log:
             try:

@@ -29,6 +29,7 @@ from nodewise.specs.advice import Advice, AdviceStep, Configuration, Configurati
 from nodewise.specs.advice_request import Candidates
 from nodewise.specs.run import RunRecord
 from nodewise.specs.scenario import CompareSpec
+from nodewise.specs.usage import DRIVER, MACHINE
 from nodewise.workspace import Workspace
 
 __all__ = ["SearchLimits", "Told", "run_advice"]
@@ -36,11 +37,16 @@ __all__ = ["SearchLimits", "Told", "run_advice"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """A run that a person made, and how long it took; of one that failed, until then."""
+    """A run that a person made, and how long it took; of one that failed, until then.
+
+    Attributes:
+        node_gib: The most memory that one of its nodes used; None if that was not said.
+    """
 
     configuration: ConfigurationName
     seconds: float
     is_ok: bool = True
+    node_gib: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +104,9 @@ def run_advice(
     advisor = Advisor(spec.name, space, request, similar=_similar(spec, space, state, library))
     search = _Search(space, advisor, state, is_anew=limits.is_anew)
     for one in told:
-        search.add(one.configuration, one.seconds, is_ok=one.is_ok, source="told")
+        search.check(one.configuration, one.seconds)
+    for one in told:
+        search.add(one.configuration, one.seconds, is_ok=one.is_ok, source="told", node_gib=one.node_gib)
     if limits.is_run and advisor.next_run(search.observed) is not None:
         work = prepare_work(spec, plans, workspace, base, progress, preflight=True)
         while (index := advisor.next_run(search.observed)) is not None:
@@ -117,7 +125,8 @@ def run_advice(
                 progress.note(f"{named(space.configurations[index])} failed: {error.message}")
                 search.add(name, failed.cluster_s, is_ok=False, source="run", run_id=failed.run_id)
                 continue
-            search.add(name, run.cluster_s or 0.0, is_ok=True, source="run", run_id=run.run_id)
+            node_gib = _node_gib(run.run_id, workspace)
+            search.add(name, run.cluster_s or 0.0, is_ok=True, source="run", run_id=run.run_id, node_gib=node_gib)
     advice = search.advice()
     path = report_path or workspace.reports_dir / experiment / "report.html"
     limited = (*_recorded_limit(advice, plans, workspace), *advice.limits)
@@ -158,10 +167,8 @@ class _Search:
             if step.configuration in self._indices:
                 self._count(step)
 
-    def add(
-        self, name: ConfigurationName, seconds: float, *, is_ok: bool, source: str, run_id: str | None = None
-    ) -> None:
-        """Count a run and keep it.
+    def check(self, name: ConfigurationName, seconds: float) -> None:
+        """Whether a run can be counted.
 
         Raises:
             InputError: The configuration is not among the candidates, or the time is not above 0.
@@ -174,6 +181,23 @@ class _Search:
             )
         if not seconds > 0:
             raise InputError(f"a run of {format_duration(seconds)} cannot be compared")
+
+    def add(
+        self,
+        name: ConfigurationName,
+        seconds: float,
+        *,
+        is_ok: bool,
+        source: str,
+        run_id: str | None = None,
+        node_gib: float | None = None,
+    ) -> None:
+        """Count a run and keep it.
+
+        Raises:
+            InputError: As :meth:`check`.
+        """
+        self.check(name, seconds)
         self._count(
             AdviceStep(
                 configuration=name,
@@ -183,6 +207,7 @@ class _Search:
                 cost_usd=None,
                 best=None,
                 run_id=run_id,
+                used_gib=None if node_gib is None else node_gib * name.nodes,
             )
         )
         self._state.save([*self._others, *self._steps])
@@ -192,7 +217,7 @@ class _Search:
         return any(step.run_id == run_id for step in self._steps)
 
     def _count(self, step: AdviceStep) -> None:
-        observation = Observation(self._indices[step.configuration], step.seconds, step.is_ok)
+        observation = Observation(self._indices[step.configuration], step.seconds, step.is_ok, step.used_gib)
         self.observed.append(observation)
         cost = None if self._space.usd_per_hour is None else self._space.cost_usd(observation)
         self._steps.append(replace(step, cost_usd=cost, best=self._advisor.best_value(self.observed)))
@@ -236,6 +261,12 @@ def _recorded_limit(advice: Advice, plans: Sequence[PlannedScenario], workspace:
         sentence = summarise_runs(plan, [run], workspace).limit_sentence
         if sentence:
             yield f"The last run of the choice: {sentence.rstrip('.')}"
+
+
+def _node_gib(run_id: str, workspace: Workspace) -> float | None:
+    """The most memory that a node of a run used; None where the nodes were not watched."""
+    used = [one.memory_bytes for one in workspace.read_usage(run_id) if one.node not in (DRIVER, MACHINE)]
+    return max(used) / 2**30 if used else None
 
 
 def _newest(workspace: Workspace, experiment: str) -> RunRecord | None:

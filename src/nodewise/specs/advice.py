@@ -125,6 +125,7 @@ class AdviceStep:
         best: The objective's best value up to then, in US dollars, seconds, or of a stream US dollars per hour; None
             while nothing was within the limit.
         run_id: None of what was told.
+        used_gib: Memory of the node that used most, times the nodes; None where nobody knows.
     """
 
     configuration: ConfigurationName
@@ -134,6 +135,7 @@ class AdviceStep:
     cost_usd: float | None
     best: float | None
     run_id: str | None = None
+    used_gib: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
