@@ -31,7 +31,6 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/whatif.py
 	$(BIN)/python benchmarks/whatif.py --validate
 	$(BIN)/python benchmarks/advise.py
-	$(BIN)/python benchmarks/advise.py --unseen
 	$(BIN)/python benchmarks/forecast.py
 	$(BIN)/python benchmarks/meter_overhead.py
 	$(BIN)/python benchmarks/write_docs.py

@@ -121,9 +121,10 @@ def validate(rounds: int, num_photos: int, output: Path | None) -> None:
             side["predicted_s"] = base.pop(f"predicted_{nodes}_s")
             side["low_s"], side["high_s"] = base.pop(f"low_{nodes}_s"), base.pop(f"high_{nodes}_s")
             side["billed_error"] = errors(side["predicted_s"], side["seconds"])
-            # Without the start: emulated nodes take the machine's cores from each other while they start.
+            # Without starting and stopping: there emulated nodes take the machine's cores from each other.
             side["predicted_work_s"] = [
-                predicted - start for predicted, start in zip(side["predicted_s"], base["start_up_s"], strict=True)
+                predicted - (seconds - work)
+                for predicted, seconds, work in zip(side["predicted_s"], base["seconds"], base["work_s"], strict=True)
             ]
             side["error"] = errors(side["predicted_work_s"], side["work_s"])
     facts = {"photos": num_photos, "shard_records": SHARD_RECORDS, "cpus_per_node": CPUS_PER_NODE}
@@ -139,7 +140,7 @@ def in_own_process(photos: Path, folder: Path, engine: str, nodes: int) -> dict[
 
 
 def measure(photos: Path, folder: Path, engine: str, nodes: int) -> dict[str, float]:
-    """One run: its billed seconds and those after the start; of one on one node also what its replay predicts."""
+    """One run: its billed seconds, and those of its stages; of one on one node also what its replay predicts."""
     import nodewise
     from nodewise.workspace import Workspace
 
@@ -156,8 +157,8 @@ def measure(photos: Path, folder: Path, engine: str, nodes: int) -> dict[str, fl
             workspace=workspace,
         )
         run = Workspace(workspace).get_run(result.run_id)
-        seconds, start_up_s = run.cluster_s or 0.0, run.start_up_s or 0.0
-        figures = {"seconds": seconds, "start_up_s": start_up_s, "work_s": seconds - start_up_s}
+        work_s = sum(stage.wall_s for stage in run.stages)
+        figures = {"seconds": run.cluster_s or 0.0, "start_up_s": run.start_up_s or 0.0, "work_s": work_s}
         if nodes == 1:
             replayed = nodewise.replay(run.run_id, clusters=[f"nodes=1..{max(NODES)}"], workspace=workspace)
             for point in replayed.curve:

@@ -202,7 +202,9 @@ def _told(text: str) -> Told:
     """``4 x m5.xlarge = 12m30s``, ``4 x m5.xlarge = 12m30s with 9GiB per node``, ``4 x m5.xlarge failed after 3m``."""
     from nodewise.runs.advise import Told
 
-    found = re.fullmatch(r"\s*(\d+)\s*x\s*(\S+?)\s*(=|\sfailed after\s)\s*(.+?)(?:\s+with\s+(.+?)\s+per node)?\s*", text)
+    found = re.fullmatch(
+        r"\s*(\d+)\s*x\s*(\S+?)\s*(=|\sfailed after\s)\s*(.+?)(?:\s+with\s+(.+?)\s+per node)?\s*", text
+    )
     if found is None:
         raise InputError(
             f"{text!r} does not tell of a run", hint="write '4 x m5.xlarge = 12m30s' or '4 x m5.xlarge failed after 3m'"
@@ -212,6 +214,4 @@ def _told(text: str) -> Told:
         node_gib = None if found[5] is None else parse_bytes(found[5]) / 2**30
     except ValueError as error:
         raise InputError(f"{text!r}: {error}") from None
-    return Told(
-        configuration=name, seconds=_seconds(f"{text!r}", found[4]), is_ok=found[3] == "=", node_gib=node_gib
-    )
+    return Told(configuration=name, seconds=_seconds(f"{text!r}", found[4]), is_ok=found[3] == "=", node_gib=node_gib)

@@ -119,13 +119,13 @@ class SparkEngine:
         }
 
     def _connect(self, folder: Path, master: str, settings: dict[str, str], environment: dict[str, str]) -> Any:
-        with warnings.catch_warnings():
-            # It looks for pandas as soon as it is imported, and warns of 3.0; nothing here uses pandas through Spark.
-            warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
-            from pyspark import SparkConf, SparkContext
-            from pyspark.java_gateway import launch_gateway
+        from pyspark import SparkConf, SparkContext
+        from pyspark.java_gateway import launch_gateway
 
-        with _environment(environment), _own_ctrl_c(), (folder / "driver.log").open("wb") as log:
+        log_path = folder / "driver.log"
+        with _environment(environment), _own_ctrl_c(), log_path.open("wb") as log, warnings.catch_warnings():
+            # Of pandas 3 itself, when it first hands a value to Java; nothing here uses pandas through Spark.
+            warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
             try:
                 self._gateway = launch_gateway(popen_kwargs={"stdout": log, "stderr": log})
                 conf = SparkConf().setMaster(master).setAll(list(settings.items()))
@@ -133,7 +133,7 @@ class SparkEngine:
             except NodewiseError:
                 raise
             except Exception as error:
-                lines = (folder / "driver.log").read_text(errors="replace").strip().splitlines()
+                lines = log_path.read_text(errors="replace").strip().splitlines()
                 reason = lines[-1] if lines else str(error).splitlines()[0]
                 raise NodewiseError(f"Spark did not start with master {master}: {reason}") from error
 

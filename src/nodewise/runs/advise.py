@@ -34,6 +34,9 @@ from nodewise.workspace import Workspace
 
 __all__ = ["SearchLimits", "Told", "run_advice"]
 
+LEAST_SAMPLES = 10
+"""Of a node, one each second: in a shorter run what it used most may lie between two."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
@@ -264,9 +267,12 @@ def _recorded_limit(advice: Advice, plans: Sequence[PlannedScenario], workspace:
 
 
 def _node_gib(run_id: str, workspace: Workspace) -> float | None:
-    """The most memory that a node of a run used; None where the nodes were not watched."""
-    used = [one.memory_bytes for one in workspace.read_usage(run_id) if one.node not in (DRIVER, MACHINE)]
-    return max(used) / 2**30 if used else None
+    """The most memory that a node of a run used; None where its nodes were not watched, or not for long."""
+    samples = [one for one in workspace.read_usage(run_id) if one.node not in (DRIVER, MACHINE)]
+    most = max(samples, key=lambda one: one.memory_bytes, default=None)
+    if most is None or sum(one.node == most.node for one in samples) < LEAST_SAMPLES:
+        return None
+    return most.memory_bytes / 2**30
 
 
 def _newest(workspace: Workspace, experiment: str) -> RunRecord | None:
