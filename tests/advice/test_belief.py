@@ -132,7 +132,7 @@ def test_after_a_failure_too_little_memory_is_suspected() -> None:
 def test_the_moments_after_a_failure_are_those_of_the_truncated_normal_distribution() -> None:
     from scipy.stats import truncnorm
 
-    model = BELIEF._models[0]
+    model = BELIEF._processes[0]
     deviation = np.sqrt(model.covariance[3, 3] + model.knowledge.noise**2)
     log_s = float(model.mean[3] + 0.7 * deviation)
     after = model.given([Observation(3, math.exp(log_s), is_ok=False)])
