@@ -10,6 +10,8 @@ __all__ = ["forecast_section", "whatif_section", "whatif_validation_section"]
 
 Results = dict[str, Any]
 Errors = dict[str, float]
+SHOWN = ("0.5", "0.8", "0.9")
+"""Of the intervals; the plot has them all."""
 
 
 # --- forecasts --------------------------------------------------------------------------------------------------------
@@ -32,6 +34,7 @@ def forecast_section(results: Results) -> list[str]:
         "seven runs, which scatter less than the one run that an interval is for, and of most workloads there is one "
         "node type, so that three runs are all that is known.",
         coverage_table({**results["sources"], **results["training"]}),
+        "![Share of the measured times within each interval, by source](images/calibration.svg)",
         "### Training on GPUs",
         "From 1, 2 and 4 GPUs, on however many nodes, to 8 and 16, on however many: Pollux's measurements of T4 (BERT, "
         "ImageNet, recommendation) and Gavel's of V100, P100 and K80 (ResNet-50, language model). The laws see numbers "
@@ -56,7 +59,7 @@ def errors_table(sources: dict[str, Results]) -> str:
 
 
 def coverage_table(sources: dict[str, Results]) -> str:
-    shares = list(next(iter(sources.values()))["covered"])
+    shares = [share for share in next(iter(sources.values()))["covered"] if share in SHOWN]
     rows = [
         "| Source | " + " | ".join(f"of the {float(share) * 100:.0f} % interval" for share in shares) + " |",
         "|---|" + "---|" * len(shares),

@@ -42,7 +42,7 @@ SOURCES = {
 TRAINING = {"AdaptDL": "gpu_adaptdl.csv", "Gavel": "gpu_gavel.csv"}
 ASKED_GPUS = (8, 16)
 TRAIN_SMALLEST = 3
-COVERAGES = (0.5, 0.8, 0.9)
+COVERAGES = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
 CONSTANTS: dict[str, tuple[ModuleType, str]] = {
     "speed of families": (belief, "FAMILY"),
     "speed of types": (belief, "TYPE"),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from docs_advise import advise_section
+from docs_calibration import calibration_svg
 from docs_figures import label, precise, rate, spread
 from docs_forecast import forecast_section, whatif_section, whatif_validation_section
 from docs_training import score_section, strategies_section, train_section
@@ -14,12 +15,14 @@ from nodewise.core.files import write_atomic
 
 RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+CALIBRATION = PAGE.parent / "images" / "calibration.svg"
 
 Results = dict[str, Any]
 
 
 def main() -> None:
     write_atomic(PAGE, page())
+    write_atomic(CALIBRATION, calibration_svg(json.loads((RESULTS / "forecast.json").read_text())))
     print(PAGE)
 
 

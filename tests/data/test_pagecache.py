@@ -57,8 +57,13 @@ def test_a_dropped_file_is_not_cached_and_looking_does_not_load_it(file: Path) -
 
 @pytest.mark.parametrize("warmed", [2, 4, 6])
 def test_the_share_of_a_file_that_was_read_is_the_share_that_is_cached(file: Path, warmed: int) -> None:
-    read(file, 0, warmed * MIB)
-    assert fraction(file, 0, 8 * MIB) == about(warmed / 8)
+    shares = []
+    # More than once, since a system short of memory may take back what was just read.
+    while len(shares) < 3 and shares[-1:] != [about(warmed / 8)]:
+        drop([file])
+        read(file, 0, warmed * MIB)
+        shares.append(fraction(file, 0, 8 * MIB))
+    assert shares[-1] == about(warmed / 8), shares
 
 
 def test_only_the_bytes_asked_for_count(file: Path) -> None:

@@ -17,7 +17,7 @@ from tests.engines.clusters import cluster_param, on_cluster
 from tests.engines.tasks import DiesAfterwards
 
 import nodewise
-from nodewise.core.errors import CorruptFileError, FolderInUseError, JobFailedError, SourceError
+from nodewise.core.errors import CorruptFileError, FolderInUseError, JobFailedError, LeaseLostError, SourceError
 from nodewise.core.files import TEMP_PREFIX
 from nodewise.core.lease import hold_folder
 from nodewise.data.sources import open_source
@@ -278,6 +278,18 @@ def test_what_an_unfinished_run_of_another_job_left_is_cleared(tmp_path: Path) -
     with claim_folder(tmp_path, "a job") as folder:
         assert folder.done == {}
         assert {path.name for path in tmp_path.iterdir()} == {JOURNAL_NAME, ".lease-1"}
+
+
+def test_a_run_whose_folder_was_taken_over_clears_what_its_own_tasks_left_and_nothing_else(tmp_path: Path) -> None:
+    with claim_folder(tmp_path, "a job") as folder:
+        mine, theirs = folder.lease.owner, "0" * 32
+        for owner in (mine, theirs):
+            (tmp_path / f"{TEMP_PREFIX}{owner}0123456789ab-train-00001").write_bytes(b"half of a shard")
+        (tmp_path / ".lease-2").touch()
+        with pytest.raises(LeaseLostError):
+            folder.lease.check()
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {JOURNAL_NAME, ".lease-1", ".lease-2", f"{TEMP_PREFIX}{theirs}0123456789ab-train-00001"}
 
 
 def test_a_file_is_no_folder_for_shards(tmp_path: Path) -> None:

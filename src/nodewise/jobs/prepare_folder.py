@@ -127,11 +127,11 @@ def claim_folder(dest: Path, fingerprint: str, *, overwrite: bool = False) -> It
                 folder = PrepareFolder(lease, fingerprint)
                 yield folder
             finally:
-                # Else they are somebody else's.
-                if lease.is_held():
-                    remove_leftovers(dest)
-                    if folder is not None and not folder.done:
-                        (dest / JOURNAL_NAME).unlink(missing_ok=True)
+                # All but this run's own are else somebody else's.
+                is_held = lease.is_held()
+                remove_leftovers(dest, "" if is_held else lease.owner)
+                if is_held and folder is not None and not folder.done:
+                    (dest / JOURNAL_NAME).unlink(missing_ok=True)
     finally:
         # Of a run that came to nothing, not even the folder that it made stays.
         if is_new:

@@ -99,6 +99,7 @@ class PrepareTask:
                 shard_format=self.shard_format,
                 max_bytes=self.shard_bytes,
                 before_commit=self.lease.check,
+                owner=self.lease.owner,
             )
         meter.count(
             records=sum(tally.counts),

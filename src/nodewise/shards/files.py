@@ -40,6 +40,7 @@ def write_shards(
     shard_format: ShardFormat = "tfrecord",
     max_bytes: int | None = None,
     before_commit: Callable[[], None] = lambda: None,
+    owner: str = "",
 ) -> tuple[ShardInfo, ...]:
     """Write labelled images as one shard of this index, or none if there are none; ``prefix`` is the split.
 
@@ -53,6 +54,7 @@ def write_shards(
             are numbered ``1000 * index`` and on.
         before_commit: Is called directly before each file appears or an earlier one is removed, and may raise. Then no
             unfinished file is left; shards that stood under their names already stay.
+        owner: Letters and digits that :func:`remove_leftovers` knows unfinished files of one writer by.
 
     Raises:
         DiskFullError: There is no space; no unfinished file is left.
@@ -74,7 +76,7 @@ def write_shards(
                     )
                 if parts:
                     parts[-1].finish()
-                parts.append(_Part(folder, prefix, first + len(parts), shard_format))
+                parts.append(_Part(folder, prefix, first + len(parts), shard_format, owner))
                 parts[-1].append(example, None)
             if parts:
                 parts[-1].finish()
@@ -93,9 +95,9 @@ def write_shards(
 class _Part:
     """A shard that is being written, under a temporary name."""
 
-    def __init__(self, folder: Path, prefix: str, index: int, shard_format: ShardFormat) -> None:
+    def __init__(self, folder: Path, prefix: str, index: int, shard_format: ShardFormat, owner: str) -> None:
         self._folder, self._prefix, self._index, self._format = folder, prefix, index, shard_format
-        self._temporary = folder / f"{TEMP_PREFIX}{uuid.uuid4().hex[:12]}-{prefix}-{index:05d}"
+        self._temporary = folder / f"{TEMP_PREFIX}{owner}{uuid.uuid4().hex[:12]}-{prefix}-{index:05d}"
         self._end = TAR_END if shard_format == "webdataset" else b""
         self._stream = self._temporary.open("wb", buffering=_BUFFER_BYTES)
         self._digest = hashlib.sha256()
@@ -177,9 +179,13 @@ def _remove_others(folder: Path, prefix: str, indexes: range, *, keep: set[str])
                 (folder / file_name).unlink(missing_ok=True)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove the unfinished files of tasks that were killed. To be called when no task writes into the folder."""
-    for path in folder.glob(f"{TEMP_PREFIX}*"):
+def remove_leftovers(folder: Path, owner: str = "") -> None:
+    """Remove the unfinished files of tasks that were killed. To be called when no task writes into the folder.
+
+    Args:
+        owner: Whose tasks; else those of all.
+    """
+    for path in folder.glob(f"{TEMP_PREFIX}{owner}*"):
         path.unlink(missing_ok=True)
 
 

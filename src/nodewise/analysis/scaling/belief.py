@@ -54,7 +54,7 @@ ONE_DEVIATION = 0.8413
 ROUNDS = 4
 STEP = (1.0, 0.5)
 """Mean and deviation of how much slower a job is that is short of memory, as a logarithm."""
-STEP_PER_DOUBLING = 0.08
+STEP_PER_DOUBLING = 0.12
 """Probability that the step lies within any doubling of memory."""
 MOST_STEP = 0.9
 """Probability that there is one at all, over however many doublings."""
