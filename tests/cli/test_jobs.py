@@ -131,7 +131,7 @@ def test_a_job_that_fails_is_kept_with_its_reason_and_leaves_no_data_set(
     [
         ("local", signal.SIGINT),
         pytest.param("local", signal.SIGTERM, marks=pytest.mark.slow),
-        ("spark", signal.SIGINT),
+        pytest.param("spark", signal.SIGINT, marks=pytest.mark.slow),
         pytest.param("ray", signal.SIGINT, marks=pytest.mark.slow),
     ],
 )
