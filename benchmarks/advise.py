@@ -31,6 +31,10 @@ SEEDS = 30
 NEVER_FITTED = {"lynceus": "lynceus_tf.csv"}
 METHODS: tuple[MethodName, ...] = ("random", "tpe", "cherrypick")
 NONE = Effect(0.0, 1e-3)
+UNSEEN = {
+    part: (f"fitted without the {part}", f"fitted without the {part}, no broad half")
+    for part in ("application", "source")
+}
 CHANGES: dict[str, dict[str, Any]] = {
     "without memory": {"short_of_memory": 1e-9, "memory": NONE},
     "without what failures say of memory": {"fails_when_short": BROAD.fails},
@@ -134,7 +138,7 @@ def unseen(sources: dict[str, list[Workload]]) -> dict[str, dict[str, dict[str, 
     """Every workload with knowledge that was fitted without its application, and without its source."""
     all_jobs = jobs()
     without: dict[str, dict[str, list[ReplayedSearch]]] = {
-        f"fitted without the {part}": {source: [] for source in sources} for part in ("application", "source")
+        name: {source: [] for source in sources} for names in UNSEEN.values() for name in names
     }
     applications = sorted({one.application for one in all_jobs})
     parts = [("application", name) for name in applications] + [("source", name) for name in SOURCES]
@@ -144,10 +148,8 @@ def unseen(sources: dict[str, list[Workload]]) -> dict[str, dict[str, dict[str, 
             print(f"fitted without the {part} {name}", file=sys.stderr, flush=True)
             for source, workloads in sources.items():
                 own = [one for one in workloads if name == (one.workload if part == "application" else source)]
-                knowledge = (found, BROAD)
-                without[f"fitted without the {part}"][source] += searched(
-                    own, partial(PooledSearch, knowledge=knowledge)
-                )
+                for title, knowledge in zip(UNSEEN[part], ((found, BROAD), (found,)), strict=True):
+                    without[title][source] += searched(own, partial(PooledSearch, knowledge=knowledge))
     return {
         name: {source: figures(searches) for source, searches in by_source.items() if searches}
         for name, by_source in without.items()

@@ -13,7 +13,9 @@ METHODS = {"random": "random, 10 runs", "tpe": "TPE (Optuna), 10 runs", "cherryp
 OTHERS = "nodewise, with jobs of other applications"
 OWN = {"nodewise": "**nodewise**", "nodewise, with a library": "nodewise, with a library", OTHERS: OTHERS}
 UNSEEN = {
-    f"fitted without the {part}": f"nodewise, knowledge fitted without the {part}" for part in ("application", "source")
+    name: f"nodewise, {name}"
+    for part in ("application", "source")
+    for name in (f"fitted without the {part}", f"fitted without the {part}, no broad half")
 }
 
 
@@ -32,7 +34,8 @@ def advise_section(results: Results) -> list[str]:
         "other applications*: those are, as if they were its own, which nodewise does not do. The packaged knowledge "
         "is fitted to all these jobs but Lynceus's, so the row of nodewise alone flatters it: **what to expect of a "
         "job that was never seen is in the rows *fitted without***, where knowledge was fitted without any job of the "
-        f"same application, or of the whole source. Made on {results['date']}. `benchmarks/advise.py`.",
+        "same application, or of the whole source; *no broad half*: and used without the broad prior that has half the "
+        f"weight. Made on {results['date']}. `benchmarks/advise.py`.",
         _table("Method", methods, results),
         "Each without one part of what nodewise knows:",
         _table("Ablation", [("nodewise", searches["nodewise"]), *ablations], results),

@@ -12,6 +12,7 @@ import pytest
 import nodewise
 from nodewise.advice_api import advise
 from nodewise.core.errors import CorruptFileError, InputError
+from nodewise.runs.advise import _node_gib
 from nodewise.runs.advise_state import SearchState
 from nodewise.specs.advice import AdviceStep, ConfigurationName
 from nodewise.specs.advice_request import Candidates, SpotSpec, StreamSpec
@@ -75,6 +76,12 @@ def test_what_a_run_used_of_the_memory_is_kept_with_it(spec: CompareSpec) -> Non
     assert 2 * 200 / 1024 < step.used_gib < 2 * 300 / 1024
     (line,) = (line for line in advice.limits if line.startswith("Memory used"))
     assert line == f"Memory used: at most {step.used_gib:.3g} of 28 GiB on 2 x Standard_DS3_v2"
+    # A node that was held to less might have used more.
+    workspace = Workspace(Path("workspace"))
+    run = workspace.get_run(step.run_id or "")
+    assert _node_gib(run, workspace) == step.used_gib / 2
+    held = replace(run, cluster=replace(run.cluster, limits=replace(run.cluster.limits, memory_bytes=1 << 30)))
+    assert _node_gib(held, workspace) is None
 
 
 def test_a_run_that_fails_teaches_and_the_search_goes_on(spec: CompareSpec) -> None:

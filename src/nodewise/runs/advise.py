@@ -128,7 +128,7 @@ def run_advice(
                 progress.note(f"{named(space.configurations[index])} failed: {error.message}")
                 search.add(name, failed.cluster_s, is_ok=False, source="run", run_id=failed.run_id)
                 continue
-            node_gib = _node_gib(run.run_id, workspace)
+            node_gib = _node_gib(run, workspace)
             search.add(name, run.cluster_s or 0.0, is_ok=True, source="run", run_id=run.run_id, node_gib=node_gib)
     advice = search.advice()
     path = report_path or workspace.reports_dir / experiment / "report.html"
@@ -266,9 +266,15 @@ def _recorded_limit(advice: Advice, plans: Sequence[PlannedScenario], workspace:
             yield f"The last run of the choice: {sentence.rstrip('.')}"
 
 
-def _node_gib(run_id: str, workspace: Workspace) -> float | None:
-    """The most memory that a node of a run used; None where its nodes were not watched, or not for long."""
-    samples = [one for one in workspace.read_usage(run_id) if one.node not in (DRIVER, MACHINE)]
+def _node_gib(run: RunRecord, workspace: Workspace) -> float | None:
+    """The most memory that a node of a run used.
+
+    None where its nodes were not watched, or not for long, or were held to a limit of their own: with the memory of
+    their type they may have used more.
+    """
+    if run.cluster.limits.memory_bytes is not None:
+        return None
+    samples = [one for one in workspace.read_usage(run.run_id) if one.node not in (DRIVER, MACHINE)]
     most = max(samples, key=lambda one: one.memory_bytes, default=None)
     if most is None or sum(one.node == most.node for one in samples) < LEAST_SAMPLES:
         return None
